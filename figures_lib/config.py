@@ -168,9 +168,7 @@ class Experiment(_Section):
         return self
 
 
-def load_experiment(
-    path: str | Path, overrides: Mapping[str, Any] | None = None
-) -> Experiment:
+def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Read and validate an experiment.
 
     Args:
@@ -221,7 +219,9 @@ def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
     *parents, last = dotted.split(".")
     node: Any = tree
     for part in parents:
-        node = node.setdefault(part, {}) if isinstance(node, dict) else _item(node, part, dotted)
+        node = (
+            node.setdefault(part, {}) if isinstance(node, dict) else _item(node, part, dotted)
+        )
         if not isinstance(node, dict | list):
             raise ConfigError(f"{dotted}: {part!r} has no sub-keys; check the dotted name")
     if isinstance(node, list):

@@ -62,7 +62,9 @@ def _read(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
         elif path.suffix == ".safetensors":
             arrays = load_file(path)
         else:
-            raise ConfigError(f"{where}: unknown format; give a .npy, .npz or .safetensors file")
+            raise ConfigError(
+                f"{where}: unknown format; give a .npy, .npz or .safetensors file"
+            )
     except FileNotFoundError:
         raise ConfigError(f"{where}: no such file; correct the path") from None
     except (OSError, ValueError, EOFError, KeyError, SafetensorError) as error:
@@ -71,7 +73,9 @@ def _read(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{where}: cannot be read ({reason:.120}); write it again") from None
     if len(arrays) != 1:
-        raise ConfigError(f"{where}: holds {len(arrays)} arrays; keep one {neurons}×{neurons} matrix")
+        raise ConfigError(
+            f"{where}: holds {len(arrays)} arrays; keep one {neurons}×{neurons} matrix"
+        )
     (array,) = arrays.values()
     if array.shape != (neurons, neurons):
         raise ConfigError(

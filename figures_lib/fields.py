@@ -67,7 +67,9 @@ def field_on_grid(movie: Float[Tensor, "image row column"]) -> Float[Tensor, "im
     return torch.rot90(movie, 3, (1, 2)).flatten(1).contiguous()
 
 
-def images_from_grid(values: Float[Tensor, "*batch neuron"]) -> Float[Tensor, "*batch row column"]:
+def images_from_grid(
+    values: Float[Tensor, "*batch neuron"],
+) -> Float[Tensor, "*batch row column"]:
     """The inverse of :func:`field_on_grid`, for display."""
     side = round(values.shape[-1] ** 0.5)
     return torch.rot90(values.unflatten(-1, (side, side)), 1, (-2, -1))
@@ -133,9 +135,7 @@ def _animal(x: np.ndarray, y: np.ndarray, time: float) -> np.ndarray:
     return inside.astype(np.float32)
 
 
-def _limb(
-    x: np.ndarray, y: np.ndarray, start: tuple, end: tuple, radius: float
-) -> np.ndarray:
+def _limb(x: np.ndarray, y: np.ndarray, start: tuple, end: tuple, radius: float) -> np.ndarray:
     """Points within ``radius`` of the segment from start to end."""
     (x0, y0), (x1, y1) = start, end
     dx, dy = x1 - x0, y1 - y0
@@ -178,7 +178,9 @@ def _read(path: Path, where: str) -> np.ndarray:
     except Exception as error:  # decoders raise anything from KeyError to struct.error
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ConfigError(f"{where}: cannot be read ({reason:.120}); export it again") from None
-    raise ConfigError(f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder")
+    raise ConfigError(
+        f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder"
+    )
 
 
 def _refuse_huge(values: int, where: str) -> None:

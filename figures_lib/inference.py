@@ -79,9 +79,7 @@ def infer(
     single = estimate
     types = find_types(coarse, estimate, settings.max_types)
 
-    fine = prepare(
-        recording, axis.refine(settings.type_knots), frames, settings.window, device
-    )
+    fine = prepare(recording, axis.refine(settings.type_knots), frames, settings.window, device)
     pools = Pools(types, everyone if shared_transfer else types)
     estimate = share_within_types(coarse, fine, estimate, pools)
     if experiment.graph_network.transfer == "pair":
@@ -97,9 +95,7 @@ def find_types(data: Data, estimate: Estimate, max_types: int) -> Int[Tensor, " 
     return types.to(estimate.update.device)
 
 
-def share_within_types(
-    coarse: Data, fine: Data, estimate: Estimate, pools: Pools
-) -> Estimate:
+def share_within_types(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) -> Estimate:
     """Replace each neuron's functions by the mean of its pool, on the finer knots."""
     weight = coarse.density + 1e-4 / coarse.axis.knots
 
@@ -237,7 +233,8 @@ def _match_rows(
     if rows.any():
         with torch.no_grad():
             smooth = torch.stack(
-                [siren(torch.cat([positions, t.expand(len(positions), 1)], 1)) for t in times], 1
+                [siren(torch.cat([positions, t.expand(len(positions), 1)], 1)) for t in times],
+                1,
             )
         scales[rows] *= (smooth * field).sum(1) / (field * field).sum(1)
     return estimate.connectivity / scales[:, None], siren

@@ -91,7 +91,9 @@ class Model:
     def field(self, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame input"]:
         """Ω* of the modulated neurons at the given frames."""
         here = self.positions[self.modulated]
-        return torch.stack([self.siren(field_points(here, frame, self.frames)) for frame in frames])
+        return torch.stack(
+            [self.siren(field_points(here, frame, self.frames)) for frame in frames]
+        )
 
     def save(self, folder: Path) -> None:
         """Write the model into an existing folder (safetensors and JSON)."""
@@ -114,7 +116,11 @@ class Model:
             "frames": self.frames,
             "loss": self.loss,
             "sweeps": [
-                {key: value for key, value in asdict(sweep).items() if not torch.is_tensor(value)}
+                {
+                    key: value
+                    for key, value in asdict(sweep).items()
+                    if not torch.is_tensor(value)
+                }
                 for sweep in sweeps
             ],
         }

@@ -132,7 +132,9 @@ def parameters_of(
 ) -> dict[str, Float[Tensor, " neuron"]]:
     """Parameters of equation (1), looked up by the type of each neuron."""
     names = NeuronType.model_fields
-    return {name: torch.tensor([getattr(k, name) for k in neuron_types])[types] for name in names}
+    return {
+        name: torch.tensor([getattr(k, name) for k in neuron_types])[types] for name in names
+    }
 
 
 def _mapped(path: Path) -> Tensor:

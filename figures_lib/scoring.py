@@ -6,11 +6,14 @@ senders by the inverse. Nothing of the truth rescales the rows of W* or Ω*; the
 gauge-free do that on purpose, and are the limit of what the raw ones can reach.
 """
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
@@ -50,6 +53,22 @@ class Scores:
     transfer_true: Float[Tensor, "type x"]
     transfer_learned: Float[Tensor, "type x"]
     type_of_cluster: Int[Tensor, " cluster"]
+
+    def save(self, folder: Path) -> None:
+        """Write into an existing folder (JSON and safetensors)."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        save_file(
+            {name: array.contiguous() for name, array in arrays.items()},
+            folder / "scores.safetensors",
+        )
+        text = json.dumps(self.metrics, indent=1)
+        (folder / "scores.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Scores":
+        """Read what :meth:`save` wrote."""
+        metrics = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        return cls(metrics=metrics, **load_file(folder / "scores.safetensors"))
 
 
 def score(recording: Recording, truth: Truth, model: Model) -> Scores:
@@ -188,9 +207,7 @@ def _score_field(truth: Truth, model: Model) -> dict[str, float]:
     }
 
 
-def _score_roll_out(
-    recording: Recording, truth: Truth, model: Model
-) -> dict[str, float | int]:
+def _score_roll_out(recording: Recording, truth: Truth, model: Model) -> dict[str, float | int]:
     """R² of a noise-free roll-out from a state that was never visited.
 
     The state takes each neuron's activity from another frame, so that it has the right

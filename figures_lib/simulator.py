@@ -10,7 +10,7 @@ from figures_lib.config import Experiment
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import field_on_grid, image_index, load_movie
 from figures_lib.positions import neuron_positions
-from figures_lib.recording import Recording, Truth, parameters_of
+from figures_lib.recording import Recording, Truth
 
 CHUNK = 500  # frames for which noise is drawn at once and after which divergence is checked
 RUNAWAY = 1e6  # activity beyond which the dynamics has diverged
@@ -28,7 +28,8 @@ def derivative(
 ) -> Float[Tensor, " neuron"]:
     """Right-hand side of equation (1).
 
-    dx_i/dt = −x_i/τ_i + s_i·tanh(x_i) + g_i·Ω_i·Σ_j W_ij·(tanh((x_j − h_j)/γ_j) − θ_j·x_j) + b_i
+    dx_i/dt = −x_i/τ_i + s_i·tanh(x_i) + b_i
+              + g_i·Ω_i·Σ_j W_ij·(tanh((x_j − h_j)/γ_j) − θ_j·x_j)
 
     Args:
         x: activity, dimensionless.
@@ -78,7 +79,9 @@ def simulate(
     inputs = settings.input_neurons
     noise_source = _generator(experiment, "noise", device)
     total = settings.warm_up + settings.frames
-    image = image_index(torch.arange(settings.frames), settings.frames, len(truth.field)).tolist()
+    image = image_index(
+        torch.arange(settings.frames), settings.frames, len(truth.field)
+    ).tolist()
     movie = truth.field.to(device)
 
     activity = torch.empty(settings.frames, settings.neurons)
