@@ -23,6 +23,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
@@ -110,14 +111,16 @@ class Run:
         self.score()
         return _read_json(self.out / "metrics.json")
 
-    def save_figure(self, figure: Figure, name: str) -> None:
-        """Write a figure as ``figures/NAME.png`` and ``.svg``."""
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """Write a figure as ``figures/NAME.png`` and ``.svg``; hand it back for display."""
         folder = self.out / "figures"
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in ("png", "svg"):
             part = folder / f".{name}.{os.getpid()}.{suffix}"
             figure.savefig(part, dpi=150, bbox_inches="tight")
             part.replace(folder / f"{name}.{suffix}")
+        plt.close(figure)  # or the notebook would show it twice
+        return figure
 
     @property
     def device(self) -> str:

@@ -106,15 +106,8 @@ def _assemble(run_folder: Path, source: Path) -> None:
 
 
 def _jupyter_book(source: Path) -> None:
-    command = [
-        sys.executable,
-        "-m",
-        "jupyter_book.cli.main",
-        "build",
-        "-W",
-        "-n",
-        "--keep-going",
-    ]
+    launch = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command = [*launch, "build", "-W", "-n", "--keep-going"]
     answer = subprocess.run(
         [*command, str(source)], capture_output=True, text=True, cwd=source, check=False
     )
