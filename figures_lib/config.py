@@ -139,7 +139,7 @@ class Inference(_Section):
     type_knots: Annotated[int, Field(ge=4)] = 64
     shared_sweeps: Count = 5
     neuron_sweeps: Count = 12
-    type_sweeps: Count = 8
+    type_sweeps: Count = 14
     window: PositiveInt = 100
     max_types: PositiveInt = 20
 

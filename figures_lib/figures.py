@@ -6,6 +6,8 @@ colour-blind-safe colours everywhere; what is true is light grey, Ω is on a gre
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from functools import partial
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -25,7 +27,7 @@ TYPE_COLOURS = (
 )
 TRUE_COLOUR = "#c9c9c9"
 PHASE_COLOURS = {"shared": "#f2f2f2", "neuron": "#e3edf7", "type": "#e8f3ea"}
-STYLE = {
+STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.titlesize": 10,
@@ -105,7 +107,8 @@ def traces(
         ax.set(xlabel="time (frames)", ylabel="neuron index", xlim=(0, len(activity)))
         ax.margins(y=0.01)
         top = ax.secondary_xaxis(
-            "top", functions=(lambda f: f * time_step, lambda t: t / time_step)
+            "top",
+            functions=(partial(np.multiply, time_step), partial(np.multiply, 1 / time_step)),
         )
         top.set_xlabel("time (time units)")
         ax.set_title("c", loc="left", fontweight="bold")

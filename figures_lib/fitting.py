@@ -41,9 +41,10 @@ def fit_embedding(
     Returns:
         Snapshots of all embeddings, from the initial to the final one.
     """
+    networks = [*gnn.phi.parameters(), *gnn.psi.parameters()]
     optimiser = torch.optim.Adam(
         [
-            {"params": [*gnn.phi.parameters(), *gnn.psi.parameters()]},
+            {"params": networks},
             {"params": [gnn.embedding], "lr": EMBEDDING_RATE * config.learning_rate},
         ],
         lr=config.learning_rate,
@@ -64,7 +65,9 @@ def fit_embedding(
             (gnn.update_function(embedding, x) - update[chosen]) / spread[0],
             (_transfer(gnn, embedding, x) - transfer[chosen]) / spread[1],
         ]
-        loss = sum((density[chosen] * error**2).sum(1).mean() for error in errors)
+        loss = torch.stack(
+            [(density[chosen] * error**2).sum(1).mean() for error in errors]
+        ).sum()
         _step(optimiser, schedule, loss)
     return torch.stack(snapshots)
 

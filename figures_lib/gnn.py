@@ -24,6 +24,10 @@ class GNN(nn.Module):
         scale: activity is divided by it before it enters the MLPs.
     """
 
+    scale: Tensor
+    phi: nn.Sequential
+    psi: nn.Sequential
+
     def __init__(self, config: GraphNetwork, neurons: int, scale: float = 1.0) -> None:
         super().__init__()
         self.config = config
@@ -73,6 +77,7 @@ class GNN(nn.Module):
     ) -> Float[Tensor, "neuron batch"]:
         """Σ_j W_ij ψ*(a_i, a_j, x_j): the first layer splits into receiver + sender terms."""
         first, rest = self.psi[0], self.psi[1:]
+        assert isinstance(first, nn.Linear)
         size = self.config.embedding
         own = self.embedding @ first.weight[:, 1 : 1 + size].T
         other = self.embedding @ first.weight[:, 1 + size :].T

@@ -60,7 +60,8 @@ def infer(
     Source: equation (2); Figure 3 d–g and the learned functions.
     """
     torch.manual_seed(experiment.seed)
-    settings, history = experiment.inference, []
+    settings = experiment.inference
+    history: list[Sweep] = []
     neurons = recording.activity.shape[1]
     frames = max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
     axis = spanning(recording.activity, settings.knots)

@@ -135,14 +135,9 @@ class Model:
         gnn.load_state_dict(load_file(folder / "gnn.safetensors"))
         siren = Siren(FieldNetwork(**about["field_network"]))
         siren.load_state_dict(load_file(folder / "siren.safetensors"))
+        names = ("knots", "update", "transfer")
         sweeps = tuple(
-            Sweep(
-                **entry,
-                **{
-                    name: arrays[f"sweep{entry['index']}.{name}"]
-                    for name in ("knots", "update", "transfer")
-                },
-            )
+            Sweep(**entry | {name: arrays[f"sweep{entry['index']}.{name}"] for name in names})
             for entry in about["sweeps"]
         )
         history = History(sweeps, arrays["embedding_steps"])

@@ -42,7 +42,8 @@ def roll_out(
     update = model.update(knots)[model.types]
     transfer = model.transfer(knots)
     pairs = transfer.dim() == 3
-    receivers = [model.types == k for k in range(len(knots))] if pairs else [slice(None)]
+    everyone = torch.ones_like(model.types, dtype=torch.bool)
+    receivers = [model.types == k for k in range(len(knots))] if pairs else [everyone]
     tables = [table[model.types] for table in (transfer if pairs else transfer[None])]
     weights = model.gnn.connectivity * gain[:, None]
     field = torch.ones_like(start)

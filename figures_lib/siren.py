@@ -18,6 +18,8 @@ class Siren(nn.Module):
     Source: equation (2); initialisation of Sitzmann et al. 2020 (arXiv 2006.09661).
     """
 
+    scale: Tensor
+
     def __init__(self, config: FieldNetwork) -> None:
         super().__init__()
         self.config = config

@@ -10,16 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from bs4 import BeautifulSoup
 
 from figures_lib.config import ConfigError
 from figures_lib.notebooks import NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("intro.md", "identifiability.md", "glossary.md", "references.md", "references.bib")
-MATHJAX = (
-    "tex-mml-chtml.js",
-    "output/chtml/fonts",
-)  # what the pages need of the MathJax package
+MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
 
 class SiteError(RuntimeError):
@@ -58,7 +56,8 @@ def build_site(run_folder: Path, html: Path) -> Path:
         _assemble(run_folder, source)
         _jupyter_book(source)
         built = source / "_build" / "html"
-        _without_foreign_requests(built)
+        _add_mathjax(built)
+        _drop_foreign_scripts(built)
         html.parent.mkdir(parents=True, exist_ok=True)
         fresh = html.with_name(f".{html.name}.new")
         shutil.rmtree(fresh, ignore_errors=True)
@@ -92,13 +91,6 @@ def _assemble(run_folder: Path, source: Path) -> None:
         shutil.copy(run_folder / "notebooks" / f"{notebook}.ipynb", book / f"{notebook}.ipynb")
     shutil.copy(ROOT / "_toc.yml", source / "_toc.yml")
     shutil.copytree(ROOT / "book" / "_static", source / "_static")
-    found = find_spec("mathjax")
-    assert found is not None and found.submodule_search_locations
-    mathjax = Path(found.submodule_search_locations[0]) / "static" / "mathjax" / "es5"
-    for name in MATHJAX:
-        target = source / "_static" / "mathjax" / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        (shutil.copytree if (mathjax / name).is_dir() else shutil.copy)(mathjax / name, target)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     metrics = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
     config["parse"]["myst_substitutions"] = substitutions(metrics)
@@ -119,20 +111,23 @@ def _jupyter_book(source: Path) -> None:
         raise SiteError(f"the book did not build cleanly:\n{report.replace(str(source), '.')}")
 
 
-def _without_foreign_requests(built: Path) -> None:
-    """Drop script and style tags that the theme points at other hosts."""
-    from bs4 import BeautifulSoup
+def _add_mathjax(built: Path) -> None:
+    """Copy MathJax in after the build: the book would load every script it finds in _static."""
+    found = find_spec("mathjax")
+    assert found is not None and found.submodule_search_locations
+    package = Path(found.submodule_search_locations[0]) / "static" / "mathjax" / "es5"
+    target = built / "_static" / "mathjax"
+    shutil.copytree(package / MATHJAX_FONTS, target / MATHJAX_FONTS)
+    shutil.copy(package / MATHJAX_SCRIPT, target / MATHJAX_SCRIPT)
 
+
+def _drop_foreign_scripts(built: Path) -> None:
+    """Remove what would ask another host: links to scripts elsewhere, and live-code set-up."""
     for page in built.rglob("*.html"):
         soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-        foreign = [
-            tag
-            for tag in soup.find_all(["script", "link", "img"])
-            if str(tag.get("src") or tag.get("href") or "").startswith(
-                ("http:", "https:", "//")
-            )
-        ]
-        if foreign:
-            for tag in foreign:
+        for tag in soup.find_all(["script", "link", "img"]):
+            address = str(tag.get("src") or tag.get("href") or "")
+            foreign = address.startswith(("http:", "https:", "//"))
+            if foreign or (tag.name == "script" and "thebe" in str(tag).lower()):
                 tag.decompose()
-            page.write_text(str(soup), encoding="utf-8")
+        page.write_text(str(soup), encoding="utf-8")

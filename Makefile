@@ -1,0 +1,38 @@
+# make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
+# make test                         every test
+# make lint                         formatting, lint and types
+# make clean                        remove the built site (results in runs/ are kept)
+
+PROFILE ?= paper
+CONFIG_paper = config/fig3.yaml
+CONFIG_quick = config/fig3_quick.yaml
+CONFIG_theta = config/fig3_theta.yaml
+CONFIG_test = config/fig3_test.yaml
+CONFIG = $(CONFIG_$(PROFILE))
+PYTHON ?= python3
+READY = .venv/.installed
+
+.PHONY: book test lint clean
+
+book: $(READY)
+	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta or test" >&2; exit 2; }
+	.venv/bin/python -m figures_lib run --config $(CONFIG) --out runs/$(PROFILE)
+	.venv/bin/python -m figures_lib build --run runs/$(PROFILE) --out _build/html
+	@echo "open _build/html/index.html"
+
+test: $(READY) lint
+	.venv/bin/python -m pytest tests
+
+lint: $(READY)
+	.venv/bin/ruff format --check figures_lib tests
+	.venv/bin/ruff check figures_lib tests
+	.venv/bin/mypy
+
+clean:
+	rm -rf _build
+
+$(READY): requirements.lock pyproject.toml
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -r requirements.lock
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	touch $(READY)

@@ -1,0 +1,16 @@
+"""Figure 3 of Allier et al. (arXiv 2602.13325), from nothing: simulate, infer, score, draw."""
+
+from figures_lib import figures
+from figures_lib.config import ConfigError, Experiment, load_experiment
+from figures_lib.pipeline import Run, open_run
+from figures_lib.widgets import LiveProgress
+
+__all__ = [
+    "ConfigError",
+    "Experiment",
+    "LiveProgress",
+    "Run",
+    "figures",
+    "load_experiment",
+    "open_run",
+]

@@ -1,0 +1,94 @@
+"""The command line: ``python -m figures_lib run`` and ``build``."""
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+from papermill.exceptions import PapermillExecutionError
+
+from figures_lib.config import ConfigError
+from figures_lib.notebooks import execute_notebooks
+from figures_lib.pipeline import open_run
+from figures_lib.site import build_site
+
+BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit code is 0 when done, 2 for bad input, 1 for anything else."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+    except ConfigError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except PapermillExecutionError as error:
+        found = re.search(
+            r"ConfigError: (.*)", error.evalue if error.ename != "ConfigError" else ""
+        )
+        reason = error.evalue if error.ename == "ConfigError" else found and found.group(1)
+        print(f"error: {reason or f'{error.ename}: {error.evalue}'}", file=sys.stderr)
+        return BAD_INPUT if reason else FAILURE
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from here", file=sys.stderr)
+        return INTERRUPTED
+    except Exception as error:  # one line for the user; nothing computed is lost
+        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        return FAILURE
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m figures_lib", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="execute all notebooks of Figure 3 into a folder")
+    run.add_argument("--config", required=True, help="experiment, e.g. config/fig3.yaml")
+    run.add_argument(
+        "-p",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a dotted key, e.g. simulation.noise=0.5 (repeatable)",
+    )
+    run.add_argument("--out", required=True, type=Path, help="folder of the results")
+    run.set_defaults(command=_run)
+    build = commands.add_parser("build", help="build the site from an executed run")
+    build.add_argument("--run", required=True, type=Path, help="folder of the run")
+    build.add_argument(
+        "--out", type=Path, default=Path("_build/html"), help="folder of the site"
+    )
+    build.set_defaults(command=_build)
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    overrides = dict(_assignment(text) for text in options.overrides)
+    run = open_run(options.config, options.out, overrides)
+    if options.out.exists() and not options.out.is_dir():
+        raise ConfigError(f"--out: {options.out} is a file; name a folder")
+    run.check()
+    config = Path(options.config)
+    execute_notebooks(config, options.out, overrides, lambda line: print(line, flush=True))
+    print(f"metrics: {options.out / 'metrics.json'}")
+
+
+def _build(options: argparse.Namespace) -> None:
+    print(f"site: {build_site(options.run, options.out)}")
+
+
+def _assignment(text: str) -> tuple[str, object]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"-p {text!r}: write dotted.key=value, e.g. simulation.noise=0.5")
+    try:
+        return key, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"-p {text!r}: {value!r} is not a YAML value; quote it") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,262 @@
+"""The experiment: every number that determines a run, validated and frozen.
+
+A YAML file names an experiment; :func:`load_experiment` reads it, applies dotted
+overrides (``simulation.frames=2000``) and returns an immutable :class:`Experiment`.
+Anything unknown, mistyped or impossible raises one :class:`ConfigError` that names the
+key, what was found and what is allowed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+PositiveInt = Annotated[int, Field(gt=0)]
+Count = Annotated[int, Field(ge=0)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class ConfigError(ValueError):
+    """A configuration that cannot be run; the message names the key and the remedy."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class NeuronType(_Section):
+    """Parameters of one neuron type in the simulated dynamics.
+
+    dx/dt = −decay·x + self_coupling·tanh(x) + offset
+            + gain·Ω(t)·Σ_j W_ij·(tanh((x_j − threshold_j)/width_j) − slope_j·x_j)
+
+    Symbols of the paper: decay = 1/τ [1/time unit], offset = b, gain = g,
+    self_coupling = s, width = γ, threshold = h, slope = θ.
+    """
+
+    decay: Positive
+    offset: Finite = 0.0
+    gain: Finite = 10.0
+    self_coupling: Finite
+    width: Positive
+    threshold: Finite = 0.0
+    slope: Finite = 0.0
+
+
+class Simulation(_Section):
+    """Size, duration and noise of the simulated recording."""
+
+    neurons: Annotated[int, Field(ge=2)] = 2048
+    input_neurons: Count = 1024
+    frames: Annotated[int, Field(ge=2)] = 50_000
+    warm_up: Count = 10_000
+    time_step: Positive = 0.01
+    noise: NonNegative = 1.0
+    type_order: Literal["blocks", "shuffled"] = "blocks"
+
+    @model_validator(mode="after")
+    def _input_neurons_form_a_grid(self) -> Simulation:
+        if self.input_neurons > self.neurons:
+            raise ValueError(
+                f"simulation.input_neurons: {self.input_neurons} exceeds "
+                f"simulation.neurons = {self.neurons}; lower it or raise simulation.neurons"
+            )
+        side = math.isqrt(self.input_neurons)
+        if side * side != self.input_neurons:
+            raise ValueError(
+                f"simulation.input_neurons: {self.input_neurons} is not a square; the input "
+                f"neurons form a grid, use {side * side} or {(side + 1) ** 2}"
+            )
+        return self
+
+
+class Connectivity(_Section):
+    """How the true connectivity W is drawn, or the file it is read from."""
+
+    distribution: Literal["cauchy", "gaussian"] = "cauchy"
+    truncation: Positive = 25.0
+    scale: Positive | None = None
+    density: Annotated[float, Field(gt=0, le=1)] = 1.0
+    source: str | None = None
+
+
+class ExternalInput(_Section):
+    """The hidden movie Ω(x, y, t): a file, or the project's own walking animal."""
+
+    source: str | None = None
+    images: Annotated[int, Field(ge=1)] = 257
+    minimum: Positive = 0.5
+    maximum: Positive = 1.5
+
+    @model_validator(mode="after")
+    def _range_is_ordered(self) -> ExternalInput:
+        if self.minimum >= self.maximum:
+            raise ValueError(
+                f"external_input.minimum: {self.minimum} is not below "
+                f"external_input.maximum = {self.maximum}; lower it"
+            )
+        return self
+
+
+class FieldNetwork(_Section):
+    """The SIREN that represents the field Ω*(x, y, t), and how it is fitted."""
+
+    layers: PositiveInt = 5
+    width: PositiveInt = 128
+    omega: Positive = 30.0
+    time_scale: Positive = 4.0
+    space_scale: Positive = 1.0
+    steps: PositiveInt = 1500
+    batch: PositiveInt = 4096
+    learning_rate: Positive = 5e-4
+
+
+class GraphNetwork(_Section):
+    """The GNN: φ*(a_i, x_i) and one of the three variants of ψ*, and how it is fitted."""
+
+    transfer: Literal["shared", "sender", "pair"] = "sender"
+    embedding: PositiveInt = 2
+    width: PositiveInt = 64
+    phi_layers: PositiveInt = 3
+    psi_layers: PositiveInt = 5
+    steps: PositiveInt = 3000
+    batch: PositiveInt = 256
+    learning_rate: Positive = 2e-3
+
+
+class Inference(_Section):
+    """The sweeps of exact least squares: shared, then per neuron, then per type."""
+
+    frames_per_neuron: Positive = 4.0
+    knots: Annotated[int, Field(ge=4)] = 24
+    type_knots: Annotated[int, Field(ge=4)] = 64
+    shared_sweeps: Count = 5
+    neuron_sweeps: Count = 12
+    type_sweeps: Count = 8
+    window: PositiveInt = 100
+    max_types: PositiveInt = 20
+
+
+class Experiment(_Section):
+    """One experiment: simulation, hidden movie, connectivity, inference."""
+
+    profile: str = "paper"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    simulation: Simulation = Simulation()
+    neuron_types: Annotated[tuple[NeuronType, ...], Field(min_length=1, strict=False)]
+    connectivity: Connectivity = Connectivity()
+    external_input: ExternalInput = ExternalInput()
+    inference: Inference = Inference()
+    graph_network: GraphNetwork = GraphNetwork()
+    field_network: FieldNetwork = FieldNetwork()
+
+    @model_validator(mode="after")
+    def _every_type_has_a_neuron(self) -> Experiment:
+        if len(self.neuron_types) > self.simulation.neurons:
+            raise ValueError(
+                f"neuron_types: {len(self.neuron_types)} types for simulation.neurons = "
+                f"{self.simulation.neurons} neurons; remove types or raise simulation.neurons"
+            )
+        return self
+
+
+def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
+    """Read and validate an experiment.
+
+    Args:
+        path: YAML file of an experiment (see ``config/fig3.yaml``).
+        overrides: dotted keys and their values, e.g. ``{"simulation.frames": 2000}`` or
+            ``{"neuron_types.0.width": 3.0}``. String values are read as YAML scalars.
+
+    Returns:
+        The frozen experiment.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, or a key is unknown, mistyped or
+            impossible. The message is one line: key, value found, what is allowed.
+    """
+    path = Path(path)
+    tree = _read_yaml(path)
+    for key, value in (overrides or {}).items():
+        _override(tree, key, value)
+    try:
+        return Experiment.model_validate(tree)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {_one_line(error)}") from None
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror or error}; name an existing YAML file such as "
+            "config/fig3.yaml"
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: not valid YAML ({reason}); mend the file") from None
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{path}: expected a mapping of sections, found {tree!r:.60}")
+    return tree
+
+
+def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
+    """Set one dotted key in the raw tree; list items are named by their index."""
+    if isinstance(value, str):
+        try:
+            value = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise ConfigError(f"{dotted}: {value!r} is not a YAML value; quote it") from None
+    *parents, last = dotted.split(".")
+    node: Any = tree
+    for part in parents:
+        node = (
+            node.setdefault(part, {}) if isinstance(node, dict) else _item(node, part, dotted)
+        )
+        if not isinstance(node, dict | list):
+            raise ConfigError(f"{dotted}: {part!r} has no sub-keys; check the dotted name")
+    if isinstance(node, list):
+        _item(node, last, dotted)
+        node[int(last)] = value
+    else:
+        node[last] = value
+
+
+def _item(node: list[Any], part: str, dotted: str) -> Any:
+    if not part.isdigit() or int(part) >= len(node):
+        raise ConfigError(f"{dotted}: index {part!r} is not in 0…{len(node) - 1}")
+    return node[int(part)]
+
+
+def _one_line(error: ValidationError) -> str:
+    """The first problem of a pydantic report as ``key: what is wrong (found …)``."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        section: type[BaseModel] = Experiment
+        known = ", ".join(_fields_at(section, first["loc"][:-1]))
+        return f"{key}: unknown key; the keys here are {known}{more}"
+    if first["type"] == "value_error":
+        return f"{first['ctx']['error']}{more}"
+    if first["type"] == "missing":
+        return f"{key}: required key is missing; add it{more}"
+    return f"{key}: {first['msg']} (found {first['input']!r:.80}){more}"
+
+
+def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    for part in location:
+        if isinstance(part, int):
+            continue
+        annotation = model.model_fields[part].annotation
+        model = NeuronType if part == "neuron_types" else annotation  # type: ignore[assignment]
+    return list(model.model_fields)

@@ -1,0 +1,214 @@
+"""The hidden movie Ω(x, y, t): the project's own walking animal, or any movie from a file."""
+
+import logging
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import tifffile
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from figures_lib.config import ConfigError, ExternalInput
+
+logger = logging.getLogger(__name__)
+
+SUPERSAMPLING = 4  # the silhouette is drawn at this multiple of the grid and averaged
+STRIDES = 8  # steps that the animal takes over the movie
+CROSSINGS = 1  # times that it walks through the picture
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+LARGEST = 2**31  # values of a movie file beyond which it is refused
+
+
+def load_movie(
+    external_input: ExternalInput, side: int, seed: int
+) -> Float[Tensor, "image row column"]:
+    """The movie as upright images, row 0 on top; values are Ω, dimensionless.
+
+    Args:
+        external_input: source file or None for the procedural movie, and the range.
+        side: pixels a side of the grid of input neurons.
+        seed: draws the background of the procedural movie.
+
+    Raises:
+        ConfigError: the file is missing, unreadable or no movie of finite positive values.
+
+    Source: Figure 3 a, f. The published movie is a float32 file that is taken as it is.
+    """
+    if external_input.source is None:
+        movie = walking_animal(external_input.images, side, seed)
+        return torch.from_numpy(_rescale(movie, external_input))
+    path = Path(external_input.source)
+    where = f"external_input.source: {path}"
+    raw = _checked(_read(path, where), where)
+    movie = _resample(raw, side)
+    if raw.shape[1:] != (side, side):
+        logger.info(
+            "%s: images of %d×%d pixels resampled to %d×%d", where, *raw.shape[1:], side, side
+        )
+    if np.issubdtype(raw.dtype, np.integer):
+        movie = _rescale(movie, external_input)
+    elif movie.min() <= 0:
+        raise ConfigError(
+            f"{where}: smallest value {movie.min():.3g}, but Ω must be positive; "
+            "store positive floats, or integers, which are scaled to the configured range"
+        )
+    return torch.from_numpy(movie.astype(np.float32))
+
+
+def field_on_grid(movie: Float[Tensor, "image row column"]) -> Float[Tensor, "image neuron"]:
+    """Ω of each grid neuron: images rotated by 270° counter-clockwise and flattened.
+
+    With the grid of :mod:`figures_lib.positions`, x slow and y upwards, the picture is upright.
+
+    Source: the published preprocessing, np.rot90(image, 3).
+    """
+    return torch.rot90(movie, 3, (1, 2)).flatten(1).contiguous()
+
+
+def images_from_grid(
+    values: Float[Tensor, "*batch neuron"],
+) -> Float[Tensor, "*batch row column"]:
+    """The inverse of :func:`field_on_grid`, for display."""
+    side = round(values.shape[-1] ** 0.5)
+    return torch.rot90(values.unflatten(-1, (side, side)), 1, (-2, -1))
+
+
+def image_index(
+    frame: Int[Tensor, "*frame"], frames: int, images: int
+) -> Int[Tensor, "*frame"]:
+    """⌊(images − 1)·frame/frames⌋: the image shown at each frame."""
+    return (images - 1) * frame // frames
+
+
+def walking_animal(images: int, side: int, seed: int) -> Float[np.ndarray, "image row column"]:
+    """A dark four-legged animal that walks across a drifting, smooth background.
+
+    Args:
+        images: number of images.
+        side: pixels a side.
+        seed: draws the background.
+
+    Returns:
+        Images in arbitrary units; the animal's coat is dark, the background bright.
+    """
+    fine = side * SUPERSAMPLING
+    across = (np.arange(fine) + 0.5) / fine
+    x, y = np.meshgrid(across, 1 - across)
+    random = np.random.default_rng(seed)
+    waves = random.integers(1, 4, (5, 2)) * random.choice([-1, 1], (5, 2))
+    phases, drifts = random.uniform(0, 2 * np.pi, 5), random.choice([-1, 1], 5)
+    pictures = np.empty((images, side, side), np.float32)
+    for index in range(images):
+        time = index / max(images - 1, 1)
+        background = sum(
+            np.cos(2 * np.pi * (kx * x + ky * y + drift * time) + phase)
+            for (kx, ky), phase, drift in zip(waves, phases, drifts, strict=True)
+        )
+        coat = 0.25 + 0.15 * np.sin(2 * np.pi * (3 * x + 2 * y))  # markings that move along
+        cover = _animal(x, y, time)
+        picture = (1 - cover) * (0.75 + 0.06 * background) + cover * coat
+        pictures[index] = picture.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING).mean((1, 3))
+    return pictures
+
+
+def _animal(x: np.ndarray, y: np.ndarray, time: float) -> np.ndarray:
+    """1 inside the silhouette at a fraction of the movie, 0 outside."""
+    centre = 1.75 * (CROSSINGS * time % 1) - 0.375
+    gait = 2 * np.pi * STRIDES * time
+    bob = 0.015 * np.cos(2 * gait)
+    u, v = x - centre, y - bob
+    inside = ((u / 0.23) ** 2 + ((v - 0.5) / 0.125) ** 2 < 1) | (
+        ((u - 0.1) / 0.12) ** 2 + ((v - 0.58) / 0.12) ** 2 < 1
+    )
+    inside |= ((u - 0.29) / 0.085) ** 2 + ((v - 0.53) / 0.065) ** 2 < 1
+    inside |= _limb(u, v, (0.12, 0.56), (0.29, 0.53), 0.055)
+    inside |= _limb(u, v, (0.27, 0.58), (0.3, 0.66), 0.018)
+    sway = 0.04 * np.sin(gait)
+    inside |= _limb(u, v, (-0.21, 0.55), (-0.29 + sway, 0.4), 0.016)
+    for hip, phase in ((-0.15, 0.0), (-0.12, np.pi), (0.12, 0.5 * np.pi), (0.15, 1.5 * np.pi)):
+        swing, lift = 0.09 * np.sin(gait + phase), 0.05 * max(0.0, np.cos(gait + phase))
+        knee = (hip + 0.6 * swing, 0.32 + lift)
+        inside |= _limb(u, v, (hip, 0.45), knee, 0.035)
+        inside |= _limb(u, v, knee, (hip + swing, 0.16 + lift), 0.026)
+    return inside.astype(np.float32)
+
+
+def _limb(x: np.ndarray, y: np.ndarray, start: tuple, end: tuple, radius: float) -> np.ndarray:
+    """Points within ``radius`` of the segment from start to end."""
+    (x0, y0), (x1, y1) = start, end
+    dx, dy = x1 - x0, y1 - y0
+    along = np.clip(((x - x0) * dx + (y - y0) * dy) / (dx * dx + dy * dy), 0, 1)
+    return (x - x0 - along * dx) ** 2 + (y - y0 - along * dy) ** 2 < radius**2
+
+
+def _rescale(movie: np.ndarray, external_input: ExternalInput) -> np.ndarray:
+    """Map the range of the movie to [minimum, maximum]; a constant movie maps to the middle."""
+    low, high = float(movie.min()), float(movie.max())
+    unit = (movie - low) / (high - low) if high > low else np.full(movie.shape, 0.5)
+    span = external_input.maximum - external_input.minimum
+    return (external_input.minimum + span * unit).astype(np.float32)
+
+
+def _read(path: Path, where: str) -> np.ndarray:
+    if not path.exists():
+        raise ConfigError(f"{where}: no such file or folder; correct the path")
+    try:
+        if path.is_dir():
+            files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            if not files:
+                raise ConfigError(f"{where}: no images; the folder needs {IMAGE_SUFFIXES}")
+            return np.stack([np.asarray(iio.imread(file)) for file in files])
+        suffix = path.suffix.lower()
+        if suffix in (".tif", ".tiff"):
+            with tifffile.TiffFile(path) as file:
+                _refuse_huge(int(np.prod(file.series[0].shape)), where)
+                return file.asarray()
+        if suffix == ".npy":
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+            _refuse_huge(mapped.size, where)
+            return np.array(mapped)
+        if suffix == ".gif":
+            return iio.imread(path, index=None)
+        if suffix == ".mp4":
+            return iio.imread(path, plugin="FFMPEG", index=None)
+    except ConfigError:
+        raise
+    except Exception as error:  # decoders raise anything from KeyError to struct.error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ConfigError(f"{where}: cannot be read ({reason:.120}); export it again") from None
+    raise ConfigError(
+        f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder"
+    )
+
+
+def _refuse_huge(values: int, where: str) -> None:
+    if values > LARGEST:
+        raise ConfigError(f"{where}: claims {values} values; at most {LARGEST} are accepted")
+
+
+def _checked(movie: np.ndarray, where: str) -> np.ndarray:
+    """A finite numeric movie of shape (image, row, column), colours averaged."""
+    if movie.dtype == bool or not np.issubdtype(movie.dtype, np.number):
+        raise ConfigError(f"{where}: values of type {movie.dtype}; store numbers")
+    if movie.ndim == 4 and movie.shape[-1] in (2, 3, 4):
+        colours = movie[..., :3] if movie.shape[-1] > 2 else movie[..., :1]
+        grey = colours.mean(-1)
+        movie = grey.round().astype(np.int64) if movie.dtype.kind in "iu" else grey
+    if movie.ndim != 3 or 0 in movie.shape:
+        raise ConfigError(f"{where}: shape {movie.shape}; a movie is (image, row, column)")
+    if not np.isfinite(movie).all():
+        raise ConfigError(f"{where}: contains NaN or infinite values; replace them")
+    return movie
+
+
+def _resample(movie: np.ndarray, side: int) -> np.ndarray:
+    """Area-average (or interpolate) each image to side × side."""
+    if movie.shape[1:] == (side, side):
+        return movie.astype(np.float32)
+    images = torch.from_numpy(movie.astype(np.float32))[:, None]
+    resized = torch.nn.functional.interpolate(
+        images, (side, side), mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized[:, 0].numpy()

@@ -1,0 +1,166 @@
+"""Fitting the networks of the model to what the sweeps found.
+
+The sweeps leave tables: φ_i and ψ_j on knots of activity and Ω_i on windows of time. The
+networks of equation (2) are regressed on them by Adam: the MLPs φ*(a_i, x) and ψ*(a_j, x)
+with an embedding a_i for each neuron, and the SIREN Ω*(x, y, t). No frame of the recording
+is touched any more, so a step costs milliseconds.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from figures_lib.config import FieldNetwork, GraphNetwork
+from figures_lib.gnn import GNN
+from figures_lib.siren import Siren
+
+SNAPSHOTS = 9  # stages of the embedding cloud that are kept for the figure
+EMBEDDING_RATE = 10.0  # learning rate of a_i relative to that of the MLPs
+
+
+def fit_embedding(
+    config: GraphNetwork,
+    gnn: GNN,
+    knots: Float[Tensor, " knot"],
+    update: Float[Tensor, "neuron knot"],
+    transfer: Float[Tensor, "neuron knot"],
+    density: Float[Tensor, "neuron knot"],
+) -> Float[Tensor, "step neuron embedding"]:
+    """Learn a_i, φ* and ψ* from the functions of every single neuron.
+
+    Args:
+        config: steps, neurons a step and learning rate.
+        gnn: trained in place.
+        knots: activity at the knots.
+        update: φ_i at the knots.
+        transfer: ψ_i at the knots.
+        density: weight of each knot for each neuron.
+
+    Returns:
+        Snapshots of all embeddings, from the initial to the final one.
+    """
+    optimiser = torch.optim.Adam(
+        [
+            {"params": [*gnn.phi.parameters(), *gnn.psi.parameters()]},
+            {"params": [gnn.embedding], "lr": EMBEDDING_RATE * config.learning_rate},
+        ],
+        lr=config.learning_rate,
+    )
+    steps = max(1, config.steps // 3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
+    snapshots = []
+    neurons = len(update)
+    spread = [(density * f**2).sum(1).mean().sqrt() for f in (update, transfer)]
+    for step in range(steps + 1):
+        if step in kept:
+            snapshots.append(gnn.embedding.detach().clone())
+        chosen = torch.randint(neurons, (min(config.batch, neurons),), device=knots.device)
+        x = knots.expand(len(chosen), -1)
+        embedding = gnn.embedding[chosen]
+        errors = [
+            (gnn.update_function(embedding, x) - update[chosen]) / spread[0],
+            (_transfer(gnn, embedding, x) - transfer[chosen]) / spread[1],
+        ]
+        loss = sum((density[chosen] * error**2).sum(1).mean() for error in errors)
+        _step(optimiser, schedule, loss)
+    return torch.stack(snapshots)
+
+
+def fit_functions(
+    config: GraphNetwork,
+    gnn: GNN,
+    types: Int[Tensor, " neuron"],
+    knots: Float[Tensor, " knot"],
+    update: Float[Tensor, "type knot"],
+    transfer: Float[Tensor, "group type knot"],
+    density: Float[Tensor, "type knot"],
+) -> None:
+    """Refit φ* and ψ* to the functions of the types, a_i being shared within each type.
+
+    Args:
+        config: steps and learning rate.
+        gnn: trained in place; every a_i is replaced by the mean of its type first.
+        types: type found for each neuron.
+        knots: activity at the knots.
+        update: φ_k at the knots.
+        transfer: ψ_k at the knots; one group, or one a receiver type.
+        density: weight of each knot for each type.
+    """
+    with torch.no_grad():
+        centres = torch.stack([gnn.embedding[types == k].mean(0) for k in range(len(update))])
+        gnn.embedding.copy_(centres[types])
+    optimiser = torch.optim.Adam(
+        [*gnn.phi.parameters(), *gnn.psi.parameters()], lr=config.learning_rate
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    x = knots.expand(len(update), -1)
+    weight = density + 0.02 / len(knots)  # a floor, so that rare activities stay sane
+    spread = [(density * f**2).sum(-1).mean().sqrt() for f in (update, transfer)]
+    pairs = len(transfer) > 1
+    for _ in range(config.steps):
+        error = (gnn.update_function(centres, x) - update) / spread[0]
+        loss = (weight * error**2).sum(1).mean()
+        for group, target in enumerate(transfer):
+            receiver = centres[group].expand_as(centres) if pairs else None
+            error = (_transfer(gnn, centres, x, receiver) - target) / spread[1]
+            loss = loss + (weight * error**2).sum(1).mean() / len(transfer)
+        _step(optimiser, schedule, loss)
+
+
+def fit_field(
+    config: FieldNetwork,
+    positions: Float[Tensor, "input 2"],
+    field: Float[Tensor, "input window"],
+    times: Float[Tensor, " window"],
+) -> Siren:
+    """Train the field network on Ω of every modulated neuron and window.
+
+    Args:
+        config: the network, steps, points a step and learning rate.
+        positions: (x, y) of the modulated neurons.
+        field: Ω_i in each window, dimensionless.
+        times: centre of each window as a fraction of the recording.
+
+    Returns:
+        The trained SIREN.
+
+    Source: equation (2); Sitzmann et al. 2020 for the network.
+    """
+    siren = Siren(config).to(field.device)
+    optimiser = torch.optim.Adam(siren.parameters(), lr=config.learning_rate)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.05
+    )
+    for _ in range(config.steps if field.numel() else 0):
+        row = torch.randint(len(field), (config.batch,), device=field.device)
+        window = torch.randint(len(times), (config.batch,), device=field.device)
+        points = torch.cat([positions[row], times[window, None]], 1)
+        loss = ((siren(points) - field[row, window]) ** 2).mean()
+        _step(optimiser, schedule, loss)
+    return siren
+
+
+def _transfer(gnn: GNN, sender: Tensor, x: Tensor, receiver: Tensor | None = None) -> Tensor:
+    """ψ* of a sender; a pair network without a receiver sees the sender on both sides."""
+    if gnn.config.transfer != "pair":
+        return gnn.transfer_function(sender, x)
+    return gnn.transfer_function(sender, x, receiver=sender if receiver is None else receiver)
+
+
+def _step(
+    optimiser: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    loss: Tensor,
+) -> None:
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    optimiser.step()
+    schedule.step()
+
+
+def network_scale(knots: Float[Tensor, " knot"], density: Float[Tensor, " knot"]) -> float:
+    """Root mean square activity: the unit in which the MLPs see x."""
+    return math.sqrt(float((knots**2 * density).sum() / density.sum()))

@@ -1,0 +1,133 @@
+"""The graph neural network of equation (2), dense, and its message-passing reference."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch_geometric.nn import MessagePassing
+
+from figures_lib.config import GraphNetwork
+
+PAIR_BUDGET = 2**24  # hidden values of the pair variant that may live at once
+
+
+class GNN(nn.Module):
+    """dx_i/dt = φ*(a_i, x_i) + Ω_i·Σ_j W_ij·ψ*(…), with ψ* in one of three variants.
+
+    ``shared``: ψ*(x_j); ``sender``: ψ*(a_j, x_j); ``pair``: ψ*(a_i, a_j, x_j). The first two
+    do not depend on the receiver, so ψ* is evaluated N times, not N², and the sum over
+    senders is a matrix product.
+
+    Attributes:
+        embedding: a_i, Float["neuron embedding"].
+        connectivity: W, Float["neuron neuron"]; its diagonal is ignored.
+        phi, psi: the MLPs.
+        scale: activity is divided by it before it enters the MLPs.
+    """
+
+    def __init__(self, config: GraphNetwork, neurons: int, scale: float = 1.0) -> None:
+        super().__init__()
+        self.config = config
+        size = config.embedding
+        self.embedding = nn.Parameter(0.1 * torch.randn(neurons, size))
+        self.connectivity = nn.Parameter(torch.zeros(neurons, neurons))
+        inputs = {"shared": 1, "sender": 1 + size, "pair": 1 + 2 * size}[config.transfer]
+        self.phi = _mlp(1 + size, config.width, config.phi_layers)
+        self.psi = _mlp(inputs, config.width, config.psi_layers)
+        self.register_buffer("scale", torch.tensor(float(scale)))
+
+    def forward(
+        self, activity: Float[Tensor, "batch neuron"], field: Float[Tensor, "batch neuron"]
+    ) -> Float[Tensor, "batch neuron"]:
+        """dx/dt predicted from activity and field (times the gain) [1/time unit]."""
+        x = activity.T
+        weights = self.connectivity - torch.diag(self.connectivity.diagonal())
+        if self.config.transfer == "pair":
+            received = self._receive_pairs(weights, x)
+        else:
+            received = weights @ self.transfer_function(self.embedding, x)
+        return (self.update_function(self.embedding, x) + field.T * received).T
+
+    def update_function(
+        self, embedding: Float[Tensor, "n embedding"], x: Float[Tensor, "n x"]
+    ) -> Float[Tensor, "n x"]:
+        """φ*(a, x) [1/time unit]."""
+        return _apply(self.phi, x / self.scale, embedding)
+
+    def transfer_function(
+        self,
+        embedding: Float[Tensor, "n embedding"],
+        x: Float[Tensor, "n x"],
+        receiver: Float[Tensor, "n embedding"] | None = None,
+    ) -> Float[Tensor, "n x"]:
+        """ψ* of senders with the given embedding; the pair variant needs the receivers too."""
+        if self.config.transfer == "pair":
+            if receiver is None:
+                raise ValueError("receiver: ψ*(a_i, a_j, x_j) needs the embedding a_i; pass it")
+            return _apply(self.psi, x / self.scale, receiver, embedding)
+        if self.config.transfer == "sender":
+            return _apply(self.psi, x / self.scale, embedding)
+        return _apply(self.psi, x / self.scale)
+
+    def _receive_pairs(
+        self, weights: Float[Tensor, "neuron neuron"], x: Float[Tensor, "neuron batch"]
+    ) -> Float[Tensor, "neuron batch"]:
+        """Σ_j W_ij ψ*(a_i, a_j, x_j): the first layer splits into receiver + sender terms."""
+        first, rest = self.psi[0], self.psi[1:]
+        size = self.config.embedding
+        own = self.embedding @ first.weight[:, 1 : 1 + size].T
+        other = self.embedding @ first.weight[:, 1 + size :].T
+        sent = (x / self.scale)[..., None] * first.weight[:, 0] + other[:, None] + first.bias
+        chunk = max(1, PAIR_BUDGET // sent.numel())
+        rows = []
+        for mine, weight in zip(own.split(chunk), weights.split(chunk), strict=True):
+            messages = rest(mine[:, None, None] + sent)[..., 0]
+            rows.append(torch.einsum("ij,ijb->ib", weight, messages))
+        return torch.cat(rows)
+
+
+class MessagePassingGNN(MessagePassing):
+    """The published formulation: the MLP ψ* on every edge. The slow reference of :class:`GNN`.
+
+    It shares the parameters of the network that it is built from.
+    """
+
+    def __init__(self, gnn: GNN) -> None:
+        super().__init__(aggr="add", node_dim=0)
+        self.gnn = gnn
+
+    def forward(
+        self, activity: Float[Tensor, "batch neuron"], field: Float[Tensor, "batch neuron"]
+    ) -> Float[Tensor, "batch neuron"]:
+        """The same prediction as :meth:`GNN.forward`, edge by edge."""
+        gnn, x = self.gnn, activity.T
+        neurons = torch.arange(len(x), device=x.device)
+        pairs = torch.cartesian_prod(neurons, neurons)
+        edges = pairs[pairs[:, 0] != pairs[:, 1]].T
+        received = self.propagate(
+            edges, x=x, a=gnn.embedding, weight=gnn.connectivity[edges[1], edges[0]]
+        )
+        return (gnn.update_function(gnn.embedding, x) + field.T * received).T
+
+    def message(
+        self,
+        x_j: Float[Tensor, "edge batch"],
+        a_i: Float[Tensor, "edge embedding"],
+        a_j: Float[Tensor, "edge embedding"],
+        weight: Float[Tensor, " edge"],
+    ) -> Float[Tensor, "edge batch"]:
+        """W_ij·ψ* on each edge j → i."""
+        return weight[:, None] * self.gnn.transfer_function(a_j, x_j, receiver=a_i)
+
+
+def _mlp(inputs: int, width: int, layers: int) -> nn.Sequential:
+    sizes = [inputs, *[width] * (layers - 1), 1]
+    parts: list[nn.Module] = []
+    for before, after in zip(sizes, sizes[1:], strict=False):
+        parts += [nn.Linear(before, after), nn.ReLU()]
+    return nn.Sequential(*parts[:-1])
+
+
+def _apply(network: nn.Sequential, x: Tensor, *embeddings: Tensor) -> Float[Tensor, "n x"]:
+    """Evaluate an MLP on every activity with the embeddings of its row."""
+    parts = [x[..., None], *(a[:, None].expand(*x.shape, -1) for a in embeddings)]
+    return network(torch.cat(parts, -1))[..., 0]

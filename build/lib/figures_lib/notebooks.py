@@ -1,0 +1,64 @@
+"""Execution of the notebooks by papermill."""
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import papermill
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def execute_notebooks(
+    config: Path,
+    out: Path,
+    overrides: dict[str, Any],
+    report: Callable[[str], None],
+) -> None:
+    """Execute all notebooks in order into ``out/notebooks``.
+
+    They run in the root of the repository and are given relative paths, so that no executed
+    notebook holds a path of this machine.
+
+    Args:
+        config: experiment file.
+        out: folder of the results.
+        overrides: dotted keys and values.
+        report: called with one line a notebook.
+
+    Raises:
+        papermill.exceptions.PapermillExecutionError: a cell failed.
+    """
+    folder = out / "notebooks"
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "config": os.path.relpath(config.resolve(), ROOT),
+        "out": os.path.relpath(out.resolve(), ROOT),
+        "overrides": overrides,
+        "seed": None,
+    }
+    for number, name in enumerate(NOTEBOOKS, start=1):
+        started = time.perf_counter()
+        report(f"[{number}/{len(NOTEBOOKS)}] {name} …")
+        part = folder / f".{name}.{os.getpid()}.ipynb"
+        try:
+            notebook = papermill.execute_notebook(
+                str(ROOT / "book" / f"{name}.ipynb"),
+                str(part),
+                parameters=parameters,
+                kernel_name=KERNEL["name"],
+                cwd=str(ROOT),
+                progress_bar=False,
+                extra_arguments=["--log-level=ERROR"],
+            )
+            notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
+            notebook.metadata.pop("papermill", None)  # it records the paths of this machine
+            papermill.iorw.write_ipynb(notebook, str(part))
+            part.replace(folder / f"{name}.ipynb")
+        finally:
+            part.unlink(missing_ok=True)
+        report(f"[{number}/{len(NOTEBOOKS)}] {name} {time.perf_counter() - started:.0f} s")

@@ -1,0 +1,331 @@
+"""A run: its stages, each computed once and kept under the hash of what determines it.
+
+simulate → infer → score. The folder of a stage is keyed by the configuration sections it
+depends on, the content of its input files, the source of the modules it uses and the key of
+the stage before it. A changed parameter therefore never meets a stale result, and an
+unchanged one is never computed twice. A stage is written beside its place and renamed into
+it when complete, so that a killed run leaves nothing that could be mistaken for a result.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import torch
+from matplotlib.figure import Figure
+
+from figures_lib.config import ConfigError, Experiment, load_experiment
+from figures_lib.connectivity import draw_connectivity
+from figures_lib.fields import load_movie
+from figures_lib.inference import infer
+from figures_lib.model import Model, Sweep
+from figures_lib.recording import Recording, Truth
+from figures_lib.scoring import Scores, score
+from figures_lib.simulator import simulate
+
+ROOT = Path(__file__).resolve().parent.parent
+SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
+INFER_CODE = (
+    *("clusters", "config", "fitting", "gauge", "gnn", "inference", "model", "recording"),
+    *("siren", "sweeps", "tables"),
+)
+SCORE_CODE = ("gauge", "model", "rollout", "scoring", "simulator", "tables")
+PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
+
+
+@dataclass(frozen=True)
+class Run:
+    """An experiment and the folder that holds its results.
+
+    Attributes:
+        experiment: what is run.
+        out: folder of stages, figures, ``metrics.json`` and ``provenance.json``.
+    """
+
+    experiment: Experiment
+    out: Path
+
+    def check(self) -> None:
+        """Raise the ConfigError of a device or an input file that cannot be used, early."""
+        _ = self.device
+        settings, inputs = self.experiment, self.experiment.simulation.input_neurons
+        if settings.external_input.source is not None:
+            load_movie(settings.external_input, max(1, round(inputs**0.5)), settings.seed)
+        if settings.connectivity.source is not None:
+            draw_connectivity(
+                settings.connectivity, settings.simulation.neurons, torch.Generator()
+            )
+
+    def simulate(
+        self, progress: Callable[[int, int], None] | None = None
+    ) -> tuple[Recording, Truth]:
+        """The recording and the truth behind it, simulated unless already there."""
+
+        def compute(folder: Path) -> None:
+            recording, truth = simulate(self.experiment, self.device, progress)
+            for part, name in ((recording, "recording"), (truth, "truth")):
+                (folder / name).mkdir()
+                part.save(folder / name)
+
+        folder = self._stage("simulate", self._simulate_key(), compute)
+        return Recording.load(folder / "recording"), Truth.load(folder / "truth")
+
+    def infer(self, progress: Callable[[Sweep], None] | None = None) -> Model:
+        """The inferred model; inference is handed the recording and nothing of the truth."""
+
+        def compute(folder: Path) -> None:
+            recording = Recording.load(self._folder("simulate") / "recording")
+            infer(recording, self.experiment, self.device, progress).save(folder)
+
+        self.simulate()
+        return Model.load(self._stage("infer", self._infer_key(), compute))
+
+    def score(self) -> Scores:
+        """Scores of the model against the truth; writes metrics and provenance."""
+        recording, truth = self.simulate()
+        model = self.infer()
+
+        def compute(folder: Path) -> None:
+            score(recording, truth, model).save(folder)
+
+        scores = Scores.load(self._stage("score", self._score_key(), compute))
+        _write_json(self.out / "metrics.json", self._metrics(scores.metrics))
+        _write_json(self.out / "provenance.json", self._provenance())
+        return scores
+
+    def metrics(self) -> dict[str, Any]:
+        """The content of ``metrics.json``, computed if need be."""
+        self.score()
+        return _read_json(self.out / "metrics.json")
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """Write a figure as ``figures/NAME.png`` and ``.svg``; hand it back for display."""
+        folder = self.out / "figures"
+        folder.mkdir(parents=True, exist_ok=True)
+        for suffix in ("png", "svg"):
+            part = folder / f".{name}.{os.getpid()}.{suffix}"
+            figure.savefig(part, dpi=150, bbox_inches="tight")
+            part.replace(folder / f"{name}.{suffix}")
+        plt.close(figure)  # or the notebook would show it twice
+        return figure
+
+    @property
+    def device(self) -> str:
+        """Where to compute: ``cpu`` or ``cuda``."""
+        wanted = self.experiment.device
+        if wanted == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device: 'cuda' was asked for but none is available; use 'auto'")
+        if wanted == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return wanted
+
+    def _simulate_key(self) -> str:
+        settings, external = self.experiment, self.experiment.external_input
+        return _digest(
+            settings.simulation.model_dump(),
+            [one.model_dump() for one in settings.neuron_types],
+            settings.connectivity.model_dump(exclude={"source"}),
+            external.model_dump(exclude={"source"}),
+            [_content(source) for source in (settings.connectivity.source, external.source)],
+            settings.seed,
+            self.device,
+            _sources(SIMULATE_CODE),
+        )
+
+    def _infer_key(self) -> str:
+        settings = self.experiment
+        return _digest(
+            self._simulate_key(),
+            settings.inference.model_dump(),
+            settings.graph_network.model_dump(),
+            settings.field_network.model_dump(),
+            _sources(INFER_CODE),
+        )
+
+    def _score_key(self) -> str:
+        return _digest(self._infer_key(), _sources(SCORE_CODE))
+
+    def _folder(self, stage: str) -> Path:
+        key = {
+            "simulate": self._simulate_key,
+            "infer": self._infer_key,
+            "score": self._score_key,
+        }[stage]()
+        return self.out / "stages" / f"{stage}-{key}"
+
+    def _stage(self, stage: str, key: str, compute: Callable[[Path], None]) -> Path:
+        """The complete folder of a stage; computes it beside its place and renames it in."""
+        folder = self.out / "stages" / f"{stage}-{key}"
+        if (folder / "done.json").exists():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+        for leftover in folder.parent.glob(f".{folder.name}.*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        started = time.perf_counter()
+        compute(part)
+        seconds = time.perf_counter() - started
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        done = {
+            "seconds": seconds,
+            "peak_bytes": peak * (1 if sys.platform == "darwin" else 1024),
+            "sha256": {
+                str(file.relative_to(part)): _file_digest(file)
+                for file in sorted(part.rglob("*"))
+                if file.is_file()
+            },
+        }
+        _write_json(part / "done.json", done)
+        part.replace(folder)
+        return folder
+
+    def _done(self) -> dict[str, dict[str, Any]]:
+        stages = ("simulate", "infer", "score")
+        return {stage: _read_json(self._folder(stage) / "done.json") for stage in stages}
+
+    def _metrics(self, scores: Mapping[str, Any]) -> dict[str, Any]:
+        done = self._done()
+        return {
+            **scores,
+            "time.simulate_s": done["simulate"]["seconds"],
+            "time.infer_s": done["infer"]["seconds"],
+            "time.total_s": sum(stage["seconds"] for stage in done.values()),
+            "memory.peak_bytes": max(stage["peak_bytes"] for stage in done.values()),
+            "device": self.device,
+            "profile": self.experiment.profile,
+            "seed": self.experiment.seed,
+            "config_hash": self._config_hash(),
+        }
+
+    def _config_hash(self) -> str:
+        """Hash of every setting that can change a result, whatever the code."""
+        described = self.experiment.model_dump(exclude={"profile"})
+        for section in ("connectivity", "external_input"):
+            described[section]["source"] = _content(described[section]["source"])
+        return _digest(described)
+
+    def _provenance(self) -> dict[str, Any]:
+        config = self.experiment.model_dump(mode="json")
+        for section in ("connectivity", "external_input"):
+            if config[section]["source"] is not None:
+                config[section]["source"] = Path(config[section]["source"]).name
+        return {
+            "config": config,
+            "config_hash": self._config_hash(),
+            "seed": self.experiment.seed,
+            "commit": _commit(),
+            "python": platform.python_version(),
+            "packages": {name: metadata.version(name) for name in PACKAGES},
+            "device": self.device,
+            "processor": _processor(),
+            "cores": os.cpu_count(),
+            "stages": {name: stage["sha256"] for name, stage in self._done().items()},
+        }
+
+
+def open_run(
+    config: str | Path,
+    out: str | Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> Run:
+    """Open a run: read the configuration and name the folder of its results.
+
+    Args:
+        config: YAML file; a relative path is looked up in the working directory, then in the
+            root of the repository, so that notebooks work from both.
+        out: folder of the results; default ``runs/PROFILE`` in the root of the repository.
+        overrides: dotted keys and values that replace those of the file.
+        seed: replaces the seed of the file.
+
+    Raises:
+        ConfigError: the configuration cannot be run.
+    """
+    changes = dict(overrides or {}) | ({} if seed is None else {"seed": seed})
+    experiment = load_experiment(_found(config), changes)
+    external, weights = experiment.external_input, experiment.connectivity
+    experiment = experiment.model_copy(
+        update={
+            "external_input": external.model_copy(update={"source": _located(external.source)}),
+            "connectivity": weights.model_copy(update={"source": _located(weights.source)}),
+        }
+    )
+    folder = ROOT / "runs" / experiment.profile if out is None else Path(out)
+    return Run(experiment, folder.resolve())
+
+
+def _found(path: str | Path) -> Path:
+    path = Path(path)
+    return path if path.exists() or path.is_absolute() else ROOT / path
+
+
+def _located(source: str | None) -> str | None:
+    return None if source is None else str(_found(source))
+
+
+def _content(source: str | None) -> list[str] | None:
+    """Hash of a file, or of every file of a folder; an absent one is reported by its reader."""
+    if source is None:
+        return None
+    path = Path(source)
+    files = sorted(path.iterdir()) if path.is_dir() else [path]
+    return [_file_digest(file) if file.is_file() else "" for file in files]
+
+
+def _sources(modules: Iterable[str]) -> list[str]:
+    """The code version of a stage: hashes of the modules that it uses."""
+    return [_file_digest(Path(__file__).with_name(f"{module}.py")) for module in modules]
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _digest(*parts: Any) -> str:
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    part.replace(path)
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _commit() -> str | None:
+    try:
+        answer = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return answer.stdout.strip()
+
+
+def _processor() -> str:
+    """Model name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
