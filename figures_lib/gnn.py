@@ -3,6 +3,7 @@
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from torch_geometric.nn import MessagePassing
 
 from figures_lib.config import GraphNetwork
@@ -15,7 +16,8 @@ class GNN(nn.Module):
 
     ``shared``: ψ*(x_j); ``sender``: ψ*(a_j, x_j); ``pair``: ψ*(a_i, a_j, x_j). The first two
     do not depend on the receiver, so ψ* is evaluated N times, not N², and the sum over
-    senders is a matrix product.
+    senders is a matrix product. The third is evaluated for some receivers at a time, so that
+    at most ``PAIR_BUDGET`` values of a hidden layer are held, with or without gradients.
 
     Attributes:
         embedding: a_i, Float["neuron embedding"].
@@ -44,7 +46,8 @@ class GNN(nn.Module):
     ) -> Float[Tensor, "batch neuron"]:
         """dx/dt predicted from activity and field (times the gain) [1/time unit]."""
         x = activity.T
-        weights = self.connectivity - torch.diag(self.connectivity.diagonal())
+        diagonal = torch.eye(len(x), dtype=torch.bool, device=x.device)
+        weights = self.connectivity.masked_fill(diagonal, 0.0)
         if self.config.transfer == "pair":
             received = self._receive_pairs(weights, x)
         else:
@@ -83,10 +86,16 @@ class GNN(nn.Module):
         other = self.embedding @ first.weight[:, 1 + size :].T
         sent = (x / self.scale)[..., None] * first.weight[:, 0] + other[:, None] + first.bias
         chunk = max(1, PAIR_BUDGET // sent.numel())
-        rows = []
-        for mine, weight in zip(own.split(chunk), weights.split(chunk), strict=True):
+
+        def receive(mine: Tensor, sent: Tensor, weight: Tensor) -> Tensor:
             messages = rest(mine[:, None, None] + sent)[..., 0]
-            rows.append(torch.einsum("ij,ijb->ib", weight, messages))
+            return torch.einsum("ij,ijb->ib", weight, messages)
+
+        # Recomputed in the backward pass: the gradient must not keep the messages of all pairs.
+        rows = [
+            checkpoint(receive, mine, sent, weight, use_reentrant=False)
+            for mine, weight in zip(own.split(chunk), weights.split(chunk), strict=True)
+        ]
         return torch.cat(rows)
 
 
