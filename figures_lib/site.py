@@ -1,6 +1,7 @@
 """The website: a Jupyter Book rendered from the notebooks that a run has executed."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import yaml
 from bs4 import BeautifulSoup
 
@@ -16,7 +18,8 @@ from figures_lib.config import ConfigError
 from figures_lib.notebooks import NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("intro.md", "identifiability.md", "glossary.md", "references.md", "references.bib")
+FRONT_PAGE = "book/intro.html"
+PARAMETERS = {"parameters", "injected-parameters"}  # tags of cells that a reader may open
 MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
 
@@ -57,13 +60,10 @@ def build_site(run_folder: Path, html: Path) -> Path:
         _jupyter_book(source)
         built = source / "_build" / "html"
         _add_mathjax(built)
-        _drop_foreign_scripts(built)
-        html.parent.mkdir(parents=True, exist_ok=True)
-        fresh = html.with_name(f".{html.name}.new")
-        shutil.rmtree(fresh, ignore_errors=True)
-        shutil.copytree(built, fresh)
-        shutil.rmtree(html, ignore_errors=True)
-        fresh.replace(html)
+        _write_redirect(built)
+        for page in built.rglob("*.html"):
+            _finish_page(page)
+        _put_in_place(built, html)
     return html / "index.html"
 
 
@@ -73,6 +73,8 @@ def substitutions(metrics: dict[str, Any]) -> dict[str, str]:
 
 
 def _shown(key: str, value: Any) -> str:
+    if key.endswith("_bytes"):
+        return f"{value / 1e9:.2f}"  # GB
     if not isinstance(value, float):
         return str(value)
     if key.startswith("time."):
@@ -85,10 +87,13 @@ def _shown(key: str, value: Any) -> str:
 def _assemble(run_folder: Path, source: Path) -> None:
     book = source / "book"
     book.mkdir()
-    for page in PAGES:
-        shutil.copy(ROOT / "book" / page, book / page)
-    for notebook in NOTEBOOKS:
-        shutil.copy(run_folder / "notebooks" / f"{notebook}.ipynb", book / f"{notebook}.ipynb")
+    for page in (*(ROOT / "book").glob("*.md"), *(ROOT / "book").glob("*.bib")):
+        if page.stem not in NOTEBOOKS:  # those are the text pairs of the notebooks
+            shutil.copy(page, book / page.name)
+    for name in NOTEBOOKS:
+        notebook = nbformat.read(run_folder / "notebooks" / f"{name}.ipynb", as_version=4)
+        _fold_parameters(notebook)
+        nbformat.write(notebook, book / f"{name}.ipynb")
     shutil.copy(ROOT / "_toc.yml", source / "_toc.yml")
     shutil.copytree(ROOT / "book" / "_static", source / "_static")
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
@@ -97,11 +102,23 @@ def _assemble(run_folder: Path, source: Path) -> None:
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
+def _fold_parameters(notebook: nbformat.NotebookNode) -> None:
+    for cell in notebook.cells:
+        tags = cell.metadata.get("tags", [])
+        if PARAMETERS & set(tags):
+            cell.metadata["tags"] = [*tags, "hide-input"]
+
+
 def _jupyter_book(source: Path) -> None:
     launch = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
     command = [*launch, "build", "-W", "-n", "--keep-going"]
     answer = subprocess.run(
-        [*command, str(source)], capture_output=True, text=True, cwd=source, check=False
+        [*command, str(source)],
+        capture_output=True,
+        text=True,
+        cwd=source,
+        env={**os.environ, "NO_COLOR": "1"},
+        check=False,
     )
     if answer.returncode != 0:
         lines = [
@@ -114,20 +131,53 @@ def _jupyter_book(source: Path) -> None:
 def _add_mathjax(built: Path) -> None:
     """Copy MathJax in after the build: the book would load every script it finds in _static."""
     found = find_spec("mathjax")
-    assert found is not None and found.submodule_search_locations
+    if found is None or not found.submodule_search_locations:
+        raise SiteError("MathJax is not installed: pip install -r requirements.lock")
     package = Path(found.submodule_search_locations[0]) / "static" / "mathjax" / "es5"
     target = built / "_static" / "mathjax"
     shutil.copytree(package / MATHJAX_FONTS, target / MATHJAX_FONTS)
     shutil.copy(package / MATHJAX_SCRIPT, target / MATHJAX_SCRIPT)
 
 
-def _drop_foreign_scripts(built: Path) -> None:
-    """Remove what would ask another host: links to scripts elsewhere, and live-code set-up."""
-    for page in built.rglob("*.html"):
-        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-        for tag in soup.find_all(["script", "link", "img"]):
-            address = str(tag.get("src") or tag.get("href") or "")
-            foreign = address.startswith(("http:", "https:", "//"))
-            if foreign or (tag.name == "script" and "thebe" in str(tag).lower()):
-                tag.decompose()
-        page.write_text(str(soup), encoding="utf-8")
+def _write_redirect(built: Path) -> None:
+    title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
+    (built / "index.html").write_text(
+        f"""<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta http-equiv="refresh" content="0; url={FRONT_PAGE}">
+<link rel="icon" href="_static/favicon.svg">
+<title>{title}</title>
+</head>
+<body><h1><a href="{FRONT_PAGE}">{title}</a></h1></body>
+</html>
+""",
+        encoding="utf-8",
+    )
+
+
+def _finish_page(page: Path) -> None:
+    """Mend what the theme gets wrong: requests to other hosts, and a second main heading."""
+    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    for tag in soup.find_all(["script", "link", "img"]):
+        address = str(tag.get("src") or tag.get("href") or "")
+        foreign = address.startswith(("http:", "https:", "//"))
+        if foreign or (tag.name == "script" and "thebe" in str(tag).lower()):
+            tag.decompose()
+    for heading in soup.select("#jb-print-docs-body h1"):  # the title again, for print only
+        heading.name = "p"
+    page.write_text(str(soup), encoding="utf-8")
+
+
+def _put_in_place(built: Path, html: Path) -> None:
+    """Copy the site beside its place, then swap it in, so that no half site is ever served."""
+    html.parent.mkdir(parents=True, exist_ok=True)
+    fresh, old = (html.with_name(f".{html.name}.{word}") for word in ("new", "old"))
+    for folder in (fresh, old):
+        shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(built, fresh)
+    if html.exists():
+        html.replace(old)
+    fresh.replace(html)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,0 +1,103 @@
+# ruff: noqa: E402  (the package is imported after the hook that checks its shapes)
+import http.server
+import shutil
+import subprocess
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+from jaxtyping import install_import_hook
+
+install_import_hook("figures_lib", "beartype.beartype")  # checks shapes and types, here only
+
+from figures_lib.config import load_experiment
+from figures_lib.inference import infer
+from figures_lib.simulator import simulate
+
+ROOT = Path(__file__).resolve().parent.parent
+TEST_CONFIG = ROOT / "config" / "fig3_test.yaml"
+torch.set_num_threads(2)
+settings.register_profile(
+    "busy", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("busy")
+
+
+@pytest.fixture(scope="session")
+def experiment():
+    return load_experiment(TEST_CONFIG)
+
+
+@pytest.fixture(scope="session")
+def simulated(experiment):
+    return simulate(experiment)
+
+
+@pytest.fixture(scope="session")
+def model(experiment, simulated):
+    return infer(simulated[0], experiment)
+
+
+@pytest.fixture(scope="session")
+def executed_run(tmp_path_factory):
+    """The five notebooks, executed by the command of the README at the test profile."""
+    out = tmp_path_factory.mktemp("run") / "test"
+    command = [sys.executable, "-m", "figures_lib", "run", "--config", str(TEST_CONFIG)]
+    answer = subprocess.run(
+        [*command, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return out
+
+
+@pytest.fixture(scope="session")
+def built_site(executed_run, tmp_path_factory):
+    html = tmp_path_factory.mktemp("site") / "html"
+    command = [sys.executable, "-m", "figures_lib", "build", "--run", str(executed_run)]
+    answer = subprocess.run(
+        [*command, "--out", str(html)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert answer.returncode == 0, answer.stderr
+    return html
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def served_site(built_site):
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), partial(_Quiet, directory=str(built_site))
+    )
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory):
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("chromium and chromedriver are not on the path")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for flag in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+        *("--no-first-run", "--disable-background-networking", "--disable-component-update"),
+        *("--disable-sync", "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = webdriver.Chrome(options=options, service=Service(driver))
+    yield driver
+    driver.quit()

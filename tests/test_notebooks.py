@@ -1,0 +1,118 @@
+"""The notebooks: small, unexecuted in the repository, and running with the same results."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import jupytext
+import nbformat
+import pytest
+from conftest import ROOT
+
+import figures_lib
+from figures_lib.notebooks import NOTEBOOKS
+
+VERBS = set(figures_lib.__all__)
+
+
+def notebook(name: str) -> nbformat.NotebookNode:
+    return nbformat.read(ROOT / "book" / f"{name}.ipynb", as_version=4)
+
+
+def code_cells(name: str) -> list[nbformat.NotebookNode]:
+    return [cell for cell in notebook(name).cells if cell.cell_type == "code"]
+
+
+def test_book_has_exactly_these_notebooks() -> None:
+    assert sorted(path.stem for path in (ROOT / "book").glob("*.ipynb")) == list(NOTEBOOKS)
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_one_cell_holds_the_parameters(name: str) -> None:
+    tagged = [c for c in code_cells(name) if "parameters" in c.metadata.get("tags", [])]
+    assert len(tagged) == 1
+    names = [s.targets[0].id for s in ast.parse(tagged[0].source).body]
+    assert names == ["config", "out", "overrides", "seed"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_code_is_short_and_defines_nothing(name: str) -> None:
+    lines = [len(cell.source.splitlines()) for cell in code_cells(name)]
+    assert max(lines) <= 15
+    assert sum(lines) <= 100
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+    for cell in code_cells(name):
+        assert not any(isinstance(node, kinds) for node in ast.walk(ast.parse(cell.source)))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_only_the_verbs_of_the_package_are_used(name: str) -> None:
+    tree = ast.parse("\n".join(cell.source for cell in code_cells(name)))
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in imports] == ["import figures_lib as fl"]
+    used = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "fl"
+    }
+    assert used <= VERBS
+    assert not any(word in ast.unparse(tree) for word in ("open(", "torch", "pyplot"))
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_repository_holds_no_outputs(name: str) -> None:
+    for cell in code_cells(name):
+        assert cell.outputs == [] and cell.execution_count is None
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_text_pair_holds_the_same_cells(name: str) -> None:
+    paired = jupytext.read(ROOT / "book" / f"{name}.md")
+    ours = [(cell.cell_type, cell.source) for cell in notebook(name).cells]
+    assert [(cell.cell_type, cell.source) for cell in paired.cells] == ours
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_figures_carry_name_caption_and_description(name: str) -> None:
+    for cell in code_cells(name):
+        if "save_figure" in cell.source:
+            told = cell.metadata["mystnb"]
+            assert told["figure"]["name"] and told["figure"]["caption"].strip()
+            assert told["image"]["alt"].strip()
+
+
+def test_every_figure_reaches_the_executed_notebooks(executed_run: Path) -> None:
+    for name in NOTEBOOKS:
+        executed = nbformat.read(executed_run / "notebooks" / f"{name}.ipynb", as_version=4)
+        for cell in executed.cells:
+            if "save_figure" in cell.source:
+                kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
+                assert kinds.count("image/png") == 1, cell.source
+
+
+def test_executed_again_the_notebooks_print_the_same(
+    executed_run: Path, tmp_path: Path
+) -> None:
+    """Run nbval on what papermill executed: the cache is there, pictures are not compared."""
+    copies = []
+    for name in NOTEBOOKS:
+        copies.append(tmp_path / f"{name}.ipynb")
+        shutil.copy(executed_run / "notebooks" / copies[-1].name, copies[-1])
+    (tmp_path / "sanitize.cfg").write_text(
+        "[pictures]\nregex: <Figure size .*>\nreplace: PICTURE\n", "utf-8"
+    )
+    command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout=300", "-q"]
+    command += ["--nbval-sanitize-with", "sanitize.cfg", "-p", "no:cacheprovider"]
+    command += ["--nbval-kernel-name=python3", "--rootdir", str(tmp_path)]
+    answer = subprocess.run(
+        [*command, *(path.name for path in copies)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        check=False,
+    )
+    assert answer.returncode == 0, answer.stdout[-4000:]

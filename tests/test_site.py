@@ -1,0 +1,300 @@
+"""Every page of the built site, in a browser that can reach nothing but this machine."""
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urldefrag, urljoin
+
+import pytest
+from bs4 import BeautifulSoup
+from conftest import ROOT
+from selenium import webdriver
+from selenium.webdriver.support.ui import WebDriverWait
+
+from figures_lib.config import ConfigError
+from figures_lib.site import SiteError, build_site, substitutions
+
+CONTENT = tuple(
+    f"book/{name}.html"
+    for name in (
+        "intro",
+        "01_model",
+        "02_simulate",
+        "03_infer",
+        "04_panels",
+        "05_functions",
+        "identifiability",
+        "glossary",
+        "references",
+    )
+)
+PAGES = (*CONTENT, "index.html", "genindex.html", "search.html")
+WITH_EQUATIONS = ("01_model", "02_simulate", "03_infer", "identifiability", "glossary")
+DESKTOP, PHONE = 1280, 390  # pixels
+PAINTED = """
+const rgb = getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number);
+return (rgb[0] + rgb[1] + rgb[2]) / 3;
+"""
+
+
+class Site(NamedTuple):
+    """A built site and the address at which it is served."""
+
+    folder: Path
+    address: str
+
+
+class Visit(NamedTuple):
+    """What a browser saw and did on one page."""
+
+    facts: dict[str, Any]
+    errors: list[str]
+    requests: list[str]
+    failures: list[str]
+
+
+FACTS = """
+const shown = e => e.getClientRects().length > 0;
+return {
+  h1: document.querySelectorAll('h1').length,
+  title: document.title,
+  language: document.documentElement.lang,
+  images: [...document.images].map(i => ({src: i.src, alt: i.alt, width: i.naturalWidth,
+    height: i.naturalHeight})),
+  sources: document.querySelectorAll('.math').length,
+  equations: [...document.querySelectorAll('mjx-container')].filter(shown).length,
+  broken: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+  fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),
+  text: document.querySelector('main, body').innerText,
+};
+"""
+
+
+def visit(chrome: webdriver.Chrome, address: str, width: int = DESKTOP) -> Visit:
+    """Open a page and wait until its mathematics is set."""
+    chrome.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
+    )
+    chrome.get_log("browser"), chrome.get_log("performance")
+    chrome.get(address)
+    WebDriverWait(chrome, 30).until(
+        lambda page: page.execute_script(
+            "return document.readyState === 'complete' && "
+            "document.querySelectorAll('.math').length <= "
+            "document.querySelectorAll('.math mjx-container').length"
+        ),
+        f"{address}: mathematics was not rendered",
+    )
+    chrome.execute_async_script("document.fonts.ready.then(() => arguments[0]())")
+    facts = chrome.execute_script(FACTS)
+    errors = [m["message"] for m in chrome.get_log("browser") if m["level"] == "SEVERE"]
+    requests, failures = [], []
+    for entry in chrome.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        details = message["params"]
+        if message["method"] == "Network.requestWillBeSent":
+            requests.append(details["request"]["url"])
+        elif message["method"] == "Network.responseReceived":
+            if details["response"]["status"] >= 400:
+                failures.append(details["response"]["url"])
+        elif message["method"] == "Network.loadingFailed" and not details.get("canceled"):
+            failures.append(details["errorText"])
+    return Visit(facts, errors, requests, failures)
+
+
+@pytest.fixture(scope="module")
+def site(built_site: Path, served_site: str) -> Site:
+    return Site(built_site, f"{served_site}/")
+
+
+@pytest.fixture(scope="module")
+def visits(browser: webdriver.Chrome, site: Site) -> dict[str, Visit]:
+    browser.get("about:blank")  # leaves the first page, which loads parts of the browser
+    return {page: visit(browser, site.address + page) for page in PAGES}
+
+
+@pytest.fixture(scope="module")
+def soups(site: Site) -> dict[str, BeautifulSoup]:
+    return {
+        page: BeautifulSoup((site.folder / page).read_text("utf-8"), "html.parser")
+        for page in PAGES
+    }
+
+
+def test_site_has_exactly_the_pages_of_the_book(site: Site) -> None:
+    found = {
+        path.relative_to(site.folder).as_posix()
+        for path in site.folder.rglob("*.html")
+        if "_static" not in path.parts
+    }
+    assert found == set(PAGES)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_loads_without_error_from_this_site_alone(
+    page: str, visits: dict[str, Visit], site: Site
+) -> None:
+    seen = visits[page]
+    assert seen.errors == []
+    assert seen.failures == []
+    assert any(address.startswith(site.address) for address in seen.requests)
+    own = (site.address, "data:", "blob:" + site.address)
+    assert [address for address in seen.requests if not address.startswith(own)] == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_names_no_script_style_or_font_elsewhere(
+    page: str, soups: dict[str, BeautifulSoup]
+) -> None:
+    loaded = soups[page].find_all(["script", "link", "img", "iframe", "source", "object"])
+    addresses = [str(tag.get("src") or tag.get("href") or "") for tag in loaded]
+    assert [a for a in addresses if re.match(r"(https?:)?//", a)] == []
+    inline = " ".join(tag.get_text() for tag in soups[page].find_all(["script", "style"]))
+    assert re.findall(r"https?://[^\s\"']+", inline) == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_has_one_heading_a_title_and_a_language(
+    page: str, visits: dict[str, Visit]
+) -> None:
+    facts = visits[page].facts
+    assert (facts["h1"], facts["language"]) == (1, "en")
+    assert facts["title"].strip()
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_images_show_and_are_described(page: str, visits: dict[str, Visit]) -> None:
+    for image in visits[page].facts["images"]:
+        assert image["alt"].strip(), image["src"]
+        assert image["width"] > 0 and image["height"] > 0, image["src"]
+
+
+def test_figure_pages_show_all_panels(visits: dict[str, Visit]) -> None:
+    count = {page: len(visits[page].facts["images"]) for page in CONTENT}
+    wanted = {"02_simulate": 2, "03_infer": 4, "04_panels": 3, "05_functions": 3}
+    for name, least in wanted.items():
+        assert count[f"book/{name}.html"] >= least, name
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_equations_are_rendered(page: str, visits: dict[str, Visit]) -> None:
+    facts = visits[page].facts
+    assert facts["equations"] == facts["sources"]
+    assert (facts["broken"], facts["fonts"]) == (0, [])
+    assert facts["equations"] > 0 or Path(page).stem not in WITH_EQUATIONS
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_text_has_no_leftovers(page: str, visits: dict[str, Visit]) -> None:
+    text = visits[page].facts["text"]
+    for leftover in ("{{", "}}", "$$", "\\(", "{numref}", "{eq}", "{cite", "undefined", "??"):
+        assert leftover not in text, leftover
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_links_inside_the_site_resolve(
+    page: str, soups: dict[str, BeautifulSoup], site: Site
+) -> None:
+    broken = []
+    for link in soups[page].find_all("a", href=True):
+        address, anchor = urldefrag(urljoin(site.address + page, str(link["href"])))
+        if not address.startswith(site.address):
+            continue
+        path = unquote(address.removeprefix(site.address)) or "index.html"
+        target = site.folder / path
+        if not target.is_file() or (anchor and not _has_anchor(target, soups, path, anchor)):
+            broken.append(link["href"])
+    assert broken == []
+
+
+def _has_anchor(target: Path, soups: dict[str, BeautifulSoup], path: str, anchor: str) -> bool:
+    soup = soups.get(path) or BeautifulSoup(target.read_text("utf-8"), "html.parser")
+    return soup.find(id=unquote(anchor)) is not None
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_phone_does_not_scroll_sideways(
+    page: str, browser: webdriver.Chrome, site: Site
+) -> None:
+    visit(browser, site.address + page, PHONE)
+    wide = browser.execute_script(
+        "return Math.max(document.documentElement.scrollWidth, document.body.scrollWidth)"
+    )
+    assert wide <= PHONE
+
+
+@pytest.fixture
+def scheme(browser: webdriver.Chrome) -> Iterator[None]:
+    yield
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
+
+
+@pytest.mark.parametrize(("mode", "low", "high"), [("light", 200, 255), ("dark", 0, 60)])
+def test_reader_gets_the_colours_of_their_system(
+    mode: str, low: int, high: int, browser: webdriver.Chrome, site: Site, scheme: None
+) -> None:
+    feature = {"name": "prefers-color-scheme", "value": mode}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    visit(browser, site.address + "book/04_panels.html")
+    assert low <= browser.execute_script(PAINTED) <= high
+
+
+def test_numbers_in_the_prose_come_from_the_run(
+    executed_run: Path, visits: dict[str, Visit]
+) -> None:
+    metrics = json.loads((executed_run / "metrics.json").read_text("utf-8"))
+    shown = f"{metrics['connectivity.r2']:.4f}"
+    for page in ("book/intro.html", "book/04_panels.html"):
+        assert shown in visits[page].facts["text"], page
+
+
+def test_no_page_names_a_folder_of_this_machine(site: Site) -> None:
+    for path in site.folder.rglob("*.html"):
+        text = path.read_text("utf-8")
+        assert str(ROOT) not in text, path.name
+        assert str(Path.home()) + "/" not in text, path.name
+
+
+def test_substitutions_are_rounded_as_the_prose_needs_them() -> None:
+    metrics = {
+        "connectivity.r2": 0.99443268,
+        "connectivity.slope": 1.01686742,
+        "time.infer_s": 3.55834,
+        "memory.peak_bytes": 486637568,
+        "types.n_found": 4,
+        "device": "cpu",
+    }
+    assert substitutions(metrics) == {
+        "connectivity_r2": "0.9944",
+        "connectivity_slope": "1.017",
+        "time_infer_s": "3.6",
+        "memory_peak_bytes": "0.49",
+        "types_n_found": "4",
+        "device": "cpu",
+    }
+
+
+def test_incomplete_run_is_refused_and_an_earlier_site_kept(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    html = tmp_path / "html"
+    html.mkdir()
+    (html / "index.html").write_text("earlier", "utf-8")
+    with pytest.raises(ConfigError, match=r"metrics\.json is missing"):
+        build_site(tmp_path / "run", html)
+    assert (html / "index.html").read_text("utf-8") == "earlier"
+
+
+def test_unknown_substitution_fails_the_build(executed_run: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "notebooks").mkdir(parents=True)
+    for notebook in (executed_run / "notebooks").glob("*.ipynb"):
+        (run / "notebooks" / notebook.name).write_bytes(notebook.read_bytes())
+    metrics = json.loads((executed_run / "metrics.json").read_text("utf-8"))
+    del metrics["connectivity.r2"]
+    (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    with pytest.raises(SiteError, match="connectivity_r2"):
+        build_site(run, tmp_path / "html")
+    assert not (tmp_path / "html").exists()
