@@ -42,7 +42,7 @@ STYLE: dict[str, Any] = {
 
 def style() -> AbstractContextManager[None]:
     """The look of every figure, as a context."""
-    return plt.rc_context(STYLE)
+    return plt.rc_context(STYLE)  # type: ignore[arg-type]
 
 
 def colours(types: Int[Tensor, " neuron"]) -> list[str]:

@@ -7,6 +7,7 @@ is touched any more, so a step costs milliseconds.
 """
 
 import math
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -42,13 +43,11 @@ def fit_embedding(
         Snapshots of all embeddings, from the initial to the final one.
     """
     networks = [*gnn.phi.parameters(), *gnn.psi.parameters()]
-    optimiser = torch.optim.Adam(
-        [
-            {"params": networks},
-            {"params": [gnn.embedding], "lr": EMBEDDING_RATE * config.learning_rate},
-        ],
-        lr=config.learning_rate,
-    )
+    groups: list[dict[str, Any]] = [
+        {"params": networks},
+        {"params": [gnn.embedding], "lr": EMBEDDING_RATE * config.learning_rate},
+    ]
+    optimiser = torch.optim.Adam(groups, lr=config.learning_rate)
     steps = max(1, config.steps // 3)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}

@@ -84,14 +84,23 @@ class Run:
         return Recording.load(folder / "recording"), Truth.load(folder / "truth")
 
     def infer(self, progress: Callable[[Sweep], None] | None = None) -> Model:
-        """The inferred model; inference is handed the recording and nothing of the truth."""
+        """The inferred model; inference is handed the recording and nothing of the truth.
+
+        When the model is there already, ``progress`` is called with the sweeps that found it.
+        """
+        computed = []
 
         def compute(folder: Path) -> None:
             recording = Recording.load(self._folder("simulate") / "recording")
             infer(recording, self.experiment, self.device, progress).save(folder)
+            computed.append(folder)
 
         self.simulate()
-        return Model.load(self._stage("infer", self._infer_key(), compute))
+        model = Model.load(self._stage("infer", self._infer_key(), compute))
+        if progress is not None and not computed:
+            for sweep in model.history.sweeps:
+                progress(sweep)
+        return model
 
     def score(self) -> Scores:
         """Scores of the model against the truth; writes metrics and provenance."""

@@ -72,7 +72,10 @@ class Data:
 
 @dataclass(frozen=True)
 class Pools:
-    """Which neurons share a table: equal labels share. One label vector each for φ and ψ."""
+    """Which neurons share a table: equal labels share. One label vector each for φ and ψ.
+
+    Sweeps add one increment to all tables of a pool, which must therefore be equal on entry.
+    """
 
     update: Int[Tensor, " neuron"]
     transfer: Int[Tensor, " neuron"]
@@ -158,7 +161,7 @@ def sweep(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
         mean 1 per neuron; ``loss`` is the unexplained fraction of the variance of x', before
         the update of ψ.
     """
-    estimate = replace(estimate, connectivity=solve_connectivity(data, estimate))
+    estimate = replace(estimate, connectivity=solve_connectivity(data, estimate, pools))
     drive = [network_input(estimate, left, fraction) for _, left, fraction in data.located()]
     estimate = replace(estimate, update=_solve_update(data, estimate, drive, pools.update))
     estimate = replace(estimate, field=_solve_field(data, estimate, drive))
@@ -181,14 +184,19 @@ def network_input(
     return drive
 
 
-def solve_connectivity(data: Data, estimate: Estimate) -> Float[Tensor, "neuron neuron"]:
-    """All weights at once: W = argmin Σ_t ‖(x' − φ)/Ω − W ψ‖², then zero diagonal.
+def solve_connectivity(
+    data: Data, estimate: Estimate, pools: Pools
+) -> Float[Tensor, "neuron neuron"]:
+    """All weights at once: W = argmin Σ_t ‖(x' − φ)/Ω − W ψ‖² with zero diagonal.
 
-    The diagonal is set to zero after the solve rather than constrained in it: meanwhile the
-    own column ψ_i(x_i) absorbs what φ_i still misses, which halves the number of sweeps.
+    The minimiser without the constraint is U = C G⁻¹, with G = ΨΨᵀ and C = ((x' − φ)/Ω) Ψᵀ.
+    Where neurons share φ, the constraint is met exactly: row i of G⁻¹ is added so often that
+    it cancels u_ii. Where every neuron has its own φ_i, u_ii is simply dropped: in the solve
+    ψ_i(x_i) stands in for what φ_i still misses, which halves the number of sweeps.
     """
     neurons = data.normal.shape[0]
     weights = torch.zeros(neurons, neurons, device=data.normal.device)
+    shared = len(pools.update.unique()) < neurons
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
         gram_matrix = torch.zeros_like(weights)
         cross = torch.zeros(neurons, rows.numel(), device=weights.device)
@@ -199,7 +207,11 @@ def solve_connectivity(data: Data, estimate: Estimate) -> Float[Tensor, "neuron 
             gram_matrix.addmm_(messages, messages.T)
             cross.addmm_(messages, target[rows].T)
         gram_matrix.diagonal().add_(RIDGE * gram_matrix.diagonal().mean())
-        weights[rows] = torch.cholesky_solve(cross, torch.linalg.cholesky(gram_matrix)).T
+        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram_matrix))
+        weights[rows] = (inverse @ cross).T
+        if shared:
+            excess = weights[rows, rows] / inverse.diagonal()[rows]
+            weights[rows] -= excess[:, None] * inverse[rows]
     return weights.fill_diagonal_(0)
 
 

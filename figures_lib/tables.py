@@ -33,7 +33,7 @@ class Axis:
         position = (torch.asinh(x / self.scale) / self.reach + 1) * (0.5 * (self.knots - 1))
         return position.clamp_(0, self.knots - 1.001)
 
-    def values(self, device: torch.device | str = "cpu") -> Float[Tensor, "knot"]:
+    def values(self, device: torch.device | str = "cpu") -> Float[Tensor, " knot"]:
         """Activity at every knot."""
         position = torch.linspace(-1, 1, self.knots, device=device)
         return self.scale * torch.sinh(position * self.reach)
@@ -51,8 +51,8 @@ def spanning(activity: Float[Tensor, "time neuron"], knots: int) -> Axis:
 
 
 def locate(
-    position: Float[Tensor, "neuron time"],
-) -> tuple[Int[Tensor, "neuron time"], Float[Tensor, "neuron time"]]:
+    position: Float[Tensor, "*shape"],
+) -> tuple[Int[Tensor, "*shape"], Float[Tensor, "*shape"]]:
     """Split a coordinate into the knot on its left and the fraction of the way to the next."""
     left = position.long()
     return left, position - left

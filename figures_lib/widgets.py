@@ -31,7 +31,12 @@ class LiveProgress:
     def __call__(self, sweep: Sweep) -> None:
         """Take note of a sweep and redraw if the last picture is old enough."""
         self.sweeps.append(sweep)
-        if time.monotonic() - self._drawn < self.interval:
+        if time.monotonic() - self._drawn >= self.interval:
+            self.draw()
+
+    def draw(self) -> None:
+        """Show the state after the last sweep; call it once more at the end."""
+        if not self.sweeps:
             return
         picture = self._picture()
         if self._handle is None:

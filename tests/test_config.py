@@ -1,0 +1,99 @@
+import pytest
+import yaml
+from conftest import ROOT, TEST_CONFIG
+from hypothesis import given
+from hypothesis import strategies as st
+
+from figures_lib.config import ConfigError, Experiment, load_experiment
+
+BAD = {
+    "simulation.frmes": (5, "unknown key"),
+    "simulation.frames": ("many", "simulation.frames"),
+    "simulation.noise": (-1.0, "simulation.noise"),
+    "simulation.time_step": (0.0, "simulation.time_step"),
+    "simulation.input_neurons": (15, "not a square"),
+    "simulation.neurons": (8, "exceeds"),
+    "neuron_types.0.width": (0.0, "width"),
+    "neuron_types.7.width": (1.0, "index"),
+    "neuron_types": ([], "neuron_types"),
+    "connectivity.density": (1.5, "density"),
+    "connectivity.distribution": ("levy", "cauchy"),
+    "external_input.minimum": (2.0, "minimum"),
+    "graph_network.transfer": ("both", "sender"),
+    "seed.deep": (1, "seed"),
+    "device": ("tpu", "device"),
+}
+
+
+@pytest.mark.parametrize("name", ["fig3", "fig3_quick", "fig3_test", "fig3_theta"])
+def test_profiles_are_valid(name):
+    load_experiment(ROOT / "config" / f"{name}.yaml")
+
+
+@pytest.mark.parametrize("key", BAD)
+def test_bad_value_is_one_line_naming_the_key(key):
+    value, expected = BAD[key]
+    with pytest.raises(ConfigError) as error:
+        load_experiment(TEST_CONFIG, {key: value})
+    message = str(error.value)
+    assert expected in message
+    assert key.split(".")[0] in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("text", ["- a\n- b", "a: [", "", "!!python/object:os.system {}"])
+def test_bad_file(tmp_path, text):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"bad\.yaml") as error:
+        load_experiment(path)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_file_names_the_remedy(tmp_path):
+    with pytest.raises(ConfigError, match=r"config/fig3\.yaml"):
+        load_experiment(tmp_path / "absent.yaml")
+
+
+def test_overrides_reach_lists_and_sections():
+    changed = load_experiment(
+        TEST_CONFIG, {"neuron_types.1.width": 3, "simulation.noise": "0.5"}
+    )
+    assert changed.neuron_types[1].width == 3.0
+    assert changed.simulation.noise == 0.5
+
+
+def test_experiment_is_frozen(experiment):
+    with pytest.raises(Exception, match="frozen"):
+        experiment.seed = 3
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([f"simulation.{k}" for k in ("neurons", "frames", "noise", "oops")]),
+        st.one_of(st.integers(-5, 5000), st.floats(), st.text(max_size=5), st.none()),
+        max_size=3,
+    )
+)
+def test_any_override_is_refused_with_one_line_or_valid(overrides):
+    try:
+        found = load_experiment(TEST_CONFIG, overrides)
+    except ConfigError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert isinstance(found, Experiment)
+        assert found.simulation.input_neurons <= found.simulation.neurons
+
+
+def test_published_parameters():
+    tree = yaml.safe_load((ROOT / "config" / "fig3.yaml").read_text())
+    rows = [(t["decay"], t["self_coupling"], t["width"]) for t in tree["neuron_types"]]
+    assert rows == [(1, 1, 1), (1, 2, 2), (2, 1, 4), (2, 2, 8)]
+    assert tree["simulation"] == {
+        "neurons": 2048,
+        "input_neurons": 1024,
+        "frames": 50000,
+        "warm_up": 10000,
+        "time_step": 0.01,
+        "noise": 1.0,
+    }

@@ -1,0 +1,238 @@
+"""Fields, positions, connectivity and recording: what goes into a simulation and out of it."""
+
+import imageio.v3 as iio
+import numpy as np
+import pytest
+import tifffile
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from safetensors.numpy import save_file
+
+from figures_lib.config import ConfigError, Connectivity, ExternalInput
+from figures_lib.connectivity import cauchy_exponent, draw_connectivity
+from figures_lib.fields import field_on_grid, image_index, images_from_grid, load_movie
+from figures_lib.positions import neuron_positions
+from figures_lib.recording import Recording, Truth
+
+
+@pytest.mark.parametrize("side", [1, 4, 16, 32])
+def test_procedural_movie(side):
+    movie = load_movie(ExternalInput(images=9), side, seed=0)
+    assert movie.shape == (9, side, side)
+    assert movie.dtype == torch.float32
+    if side > 1:
+        assert movie.min() == pytest.approx(0.5)
+        assert movie.max() == pytest.approx(1.5)
+        assert (movie[4] - movie[0]).abs().max() > 0.05
+
+
+def test_the_animal_is_dark_and_moves():
+    movie = load_movie(ExternalInput(), 32, seed=0)
+    dark = movie < 0.8
+    columns = torch.arange(32).float()
+    centres = [
+        (dark[k].float().sum(0) @ columns / dark[k].sum()).item() for k in (90, 128, 160)
+    ]
+    assert centres[0] < centres[1] < centres[2]
+
+
+def test_grid_field_matches_positions():
+    """A bright pixel in the upper left corner sits at small x and large y."""
+    movie = torch.zeros(1, 4, 4)
+    movie[0, 0, 0] = 1
+    bright = int(field_on_grid(movie)[0].argmax())
+    x, y = neuron_positions(16, 20)[bright].tolist()
+    assert (x, y) == (0.125, 0.875)
+
+
+def test_field_is_the_published_rotation():
+    movie = torch.rand(3, 5, 5)
+    expected = np.stack([np.rot90(image, 3).reshape(-1) for image in movie.numpy()])
+    assert np.array_equal(field_on_grid(movie).numpy(), expected)
+
+
+@given(st.integers(1, 9), st.integers(1, 4))
+def test_images_from_grid_inverts(side, images):
+    movie = torch.rand(images, side, side)
+    assert torch.equal(images_from_grid(field_on_grid(movie)), movie)
+
+
+def test_image_index_is_the_published_one():
+    index = image_index(torch.arange(50_000), 50_000, 257)
+    assert index[0] == 0
+    assert index[-1] == 255
+    assert index[196] == 1
+    assert torch.equal(index, torch.tensor([int(256 * t / 50_000) for t in range(50_000)]))
+
+
+def _sources(folder):
+    frames = np.random.default_rng(0).integers(0, 255, (4, 16, 16), dtype=np.uint8)
+    floats = frames.astype(np.float32) / 255 + 0.5
+    tifffile.imwrite(folder / "movie.tif", floats)
+    np.save(folder / "movie.npy", floats)
+    iio.imwrite(folder / "movie.gif", np.repeat(frames[..., None], 3, -1))
+    iio.imwrite(
+        folder / "movie.mp4", np.repeat(frames[..., None], 3, -1), plugin="FFMPEG", fps=5
+    )
+    (folder / "images").mkdir()
+    for number, frame in enumerate(frames):
+        iio.imwrite(folder / "images" / f"{number}.png", frame)
+    return floats
+
+
+@pytest.mark.parametrize("name", ["movie.tif", "movie.npy", "movie.gif", "movie.mp4", "images"])
+def test_movie_files(tmp_path, name):
+    floats = _sources(tmp_path)
+    movie = load_movie(ExternalInput(source=str(tmp_path / name)), 16, seed=0)
+    assert movie.shape[1:] == (16, 16)
+    if name in ("movie.tif", "movie.npy"):
+        assert np.array_equal(movie.numpy(), floats)
+    else:
+        assert len(movie) >= 4
+        assert movie.min() == pytest.approx(0.5)
+        assert movie.max() == pytest.approx(1.5)
+    if name == "images":
+        correlation = np.corrcoef(movie.numpy().ravel(), floats.ravel())[0, 1]
+        assert correlation > 0.9999
+
+
+def test_movie_is_averaged_over_area(tmp_path):
+    np.save(tmp_path / "movie.npy", np.full((2, 64, 64), 0.7, np.float32))
+    movie = load_movie(ExternalInput(source=str(tmp_path / "movie.npy")), 8, seed=0)
+    assert torch.allclose(movie, torch.tensor(0.7), atol=1e-6)
+
+
+BAD_MOVIES = {
+    "absent.tif": None,
+    "empty.tif": b"",
+    "cut.tif": b"II*\x00\x08\x00\x00",
+    "noise.gif": b"GIF89a nonsense",
+    "noise.mp4": b"nonsense",
+    "words.npy": np.array([["a"]]),
+    "flat.npy": np.ones((4, 4)),
+    "nan.npy": np.full((2, 4, 4), np.nan),
+    "negative.npy": np.full((2, 4, 4), -1.0),
+    "none.npy": np.ones((0, 4, 4)),
+    "pickled.npy": np.array([{}], dtype=object),
+    "movie.xyz": b"1",
+}
+
+
+@pytest.mark.parametrize("name", BAD_MOVIES)
+def test_bad_movie_is_one_line(tmp_path, name):
+    content = BAD_MOVIES[name]
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is not None:
+        np.save(tmp_path / name, content, allow_pickle=True)
+    with pytest.raises(ConfigError, match=r"external_input\.source") as error:
+        load_movie(ExternalInput(source=str(tmp_path / name)), 4, seed=0)
+    assert "\n" not in str(error.value)
+    assert name in str(error.value)
+
+
+def test_huge_movie_header_is_refused(tmp_path):
+    path = tmp_path / "huge.npy"
+    header = np.lib.format
+    with path.open("wb") as file:
+        about = {"descr": "<f4", "fortran_order": False, "shape": (2**20, 2**10, 2**10)}
+        header.write_array_header_1_0(file, about)
+    with pytest.raises(ConfigError):
+        load_movie(ExternalInput(source=str(path)), 4, seed=0)
+
+
+def test_positions_on_grid_and_disc():
+    positions = neuron_positions(9, 30)
+    assert positions.shape == (30, 2)
+    assert positions[:9].min() > 0
+    assert positions[:9].max() < 1
+    radius = (positions[9:] - torch.tensor([1.75, 0.5])).norm(dim=1)
+    assert radius.max() <= 0.5
+    distances = torch.cdist(positions, positions) + torch.eye(30)
+    assert distances.min() > 0.05
+    assert neuron_positions(0, 5).shape == neuron_positions(4, 5).shape == (5, 2)
+    assert neuron_positions(4, 4).shape == (4, 2)
+
+
+@pytest.mark.parametrize(
+    ("neurons", "exponent"),
+    [(100, 0.7), (2048, 0.675), (4000, 0.67), (8000, 0.66), (9000, 0.5)],
+)
+def test_published_exponents(neurons, exponent):
+    assert cauchy_exponent(neurons) == exponent
+
+
+def test_cauchy_connectivity():
+    weights = draw_connectivity(Connectivity(), 600, torch.Generator().manual_seed(0))
+    standard = weights * 600**0.7
+    assert (weights.diagonal() == 0).all()
+    assert standard.abs().max() <= 25
+    off = standard[~torch.eye(600, dtype=bool)]
+    beyond = 1 - 2 / np.pi * np.arctan(25)
+    median = np.tan(np.pi / 4 * (1 - beyond))  # of the entries that are kept
+    assert off[off != 0].abs().median() == pytest.approx(median, abs=0.01)
+    assert (off == 0).float().mean() == pytest.approx(beyond, abs=0.003)
+
+
+def test_gaussian_and_sparse_connectivity():
+    settings = Connectivity(distribution="gaussian", density=0.2)
+    weights = draw_connectivity(settings, 400, torch.Generator().manual_seed(0))
+    kept = weights != 0
+    assert kept.float().mean() == pytest.approx(0.2, abs=0.01)
+    assert weights[kept].std() == pytest.approx(400**-0.5, rel=0.03)
+
+
+@pytest.mark.parametrize("suffix", ["npy", "npz", "safetensors"])
+def test_connectivity_files(tmp_path, suffix):
+    matrix = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
+    path = tmp_path / f"w.{suffix}"
+    if suffix == "npy":
+        np.save(path, matrix)
+    elif suffix == "npz":
+        np.savez(path, w=matrix)
+    else:
+        save_file({"w": matrix}, path)
+    weights = draw_connectivity(Connectivity(source=str(path)), 6, torch.Generator())
+    np.fill_diagonal(matrix, 0)
+    assert np.array_equal(weights.numpy(), matrix)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("absent.npy", None),
+        ("small.npy", np.ones((3, 3))),
+        ("nan.npy", np.full((6, 6), np.nan)),
+        ("words.npy", np.full((6, 6), "a")),
+        ("broken.npz", b"PK"),
+        ("broken.safetensors", b"123"),
+        ("matrix.csv", b"1,2"),
+    ],
+)
+def test_bad_connectivity_file_is_one_line(tmp_path, name, content):
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    elif content is not None:
+        np.save(tmp_path / name, content)
+    with pytest.raises(ConfigError, match=r"connectivity\.source") as error:
+        draw_connectivity(Connectivity(source=str(tmp_path / name)), 6, torch.Generator())
+    assert "\n" not in str(error.value)
+
+
+def test_recording_and_truth_survive_the_disk(tmp_path, simulated):
+    recording, truth = simulated
+    recording.save(tmp_path)
+    truth.save(tmp_path)
+    back, known = Recording.load(tmp_path), Truth.load(tmp_path)
+    for name in ("activity", "derivative", "positions", "modulated", "gain"):
+        assert torch.equal(getattr(back, name), getattr(recording, name)), name
+    assert back.time_step == recording.time_step
+    for name in ("connectivity", "types", "field"):
+        assert torch.equal(getattr(known, name), getattr(truth, name)), name
+    assert known.neuron_types == truth.neuron_types
+    assert not any(
+        torch.equal(value, truth.connectivity)
+        for value in vars(recording).values()
+        if torch.is_tensor(value) and value.shape == truth.connectivity.shape
+    )

@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+import torch
+from conftest import ROOT, TEST_CONFIG
+
+from figures_lib.config import load_experiment
+from figures_lib.simulator import SimulationError, derivative, draw_truth, simulate
+
+RICH_TYPES = [
+    dict(
+        decay=1.3, offset=0.2, gain=3.0, self_coupling=0.7, width=1.5, threshold=0.4, slope=0.02
+    ),
+    dict(
+        decay=0.6,
+        offset=-0.5,
+        gain=2.0,
+        self_coupling=1.9,
+        width=0.8,
+        threshold=-0.3,
+        slope=0.1,
+    ),
+    dict(
+        decay=2.1, offset=0.0, gain=4.0, self_coupling=0.0, width=5.0, threshold=0.0, slope=0.0
+    ),
+]
+
+
+def _experiment(**changes):
+    base = {
+        "simulation.neurons": 15,
+        "simulation.input_neurons": 4,
+        "simulation.frames": 60,
+        "simulation.warm_up": 30,
+        "simulation.noise": 0.0,
+        "neuron_types": RICH_TYPES,
+        "external_input.images": 7,
+    }
+    return load_experiment(TEST_CONFIG, base | changes)
+
+
+def _reference(experiment, truth, start):
+    """Equation (1), written out neuron by neuron in float64."""
+    settings = experiment.simulation
+    kinds = [experiment.neuron_types[k] for k in truth.types.tolist()]
+    weights, movie = truth.connectivity.double().numpy(), truth.field.double().numpy()
+    x, rows, slopes = start.astype(np.float64), [], []
+    for t in range(-settings.warm_up, settings.frames):
+        if t < 0:
+            field = np.zeros(settings.input_neurons)
+        else:
+            field = movie[int((len(movie) - 1) * t / settings.frames)]
+        slope = np.empty_like(x)
+        for i, own in enumerate(kinds):
+            total = 0.0
+            for j, other in enumerate(kinds):
+                message = np.tanh((x[j] - other.threshold) / other.width) - other.slope * x[j]
+                total += weights[i, j] * message
+            omega = field[i] if i < settings.input_neurons else 1.0
+            slope[i] = (
+                -x[i] * own.decay
+                + own.self_coupling * np.tanh(x[i])
+                + own.gain * omega * total
+                + own.offset
+            )
+        if t >= 0:
+            rows.append(x.copy())
+            slopes.append(slope)
+        x = x + settings.time_step * slope
+    return np.array(rows), np.array(slopes)
+
+
+@pytest.mark.parametrize("order", ["blocks", "shuffled"])
+def test_integrator_equals_float64_reference(order):
+    experiment = _experiment(**{"simulation.type_order": order})
+    recording, truth = simulate(experiment)
+    start = torch.randn(15, generator=torch.Generator().manual_seed(3 * experiment.seed + 2))
+    activity, slopes = _reference(experiment, truth, start.numpy())
+    assert np.abs(recording.activity.numpy() - activity).max() < 1e-4
+    assert np.abs(recording.derivative.numpy() - slopes).max() < 1e-3
+
+
+def test_noise_is_per_step():
+    """x(t+Δt) − x(t) − Δt·x' is the noise: standard deviation σ, not σ√Δt."""
+    recording, _ = simulate(_experiment(**{"simulation.noise": 0.7, "simulation.frames": 4000}))
+    step = recording.activity[1:] - recording.activity[:-1] - 0.01 * recording.derivative[:-1]
+    assert step.std() == pytest.approx(0.7, rel=0.02)
+    assert abs(step.mean()) < 0.01
+
+
+def test_one_ingredient_does_not_redraw_the_others():
+    quiet, loud = _experiment(), _experiment(**{"simulation.noise": 1.0})
+    assert torch.equal(draw_truth(quiet).connectivity, draw_truth(loud).connectivity)
+    shuffled = draw_truth(_experiment(**{"simulation.type_order": "shuffled"}))
+    assert torch.equal(shuffled.connectivity, draw_truth(quiet).connectivity)
+    assert torch.equal(shuffled.types.sort().values, draw_truth(quiet).types)
+    other = draw_truth(_experiment(seed=1))
+    assert not torch.equal(other.connectivity, draw_truth(quiet).connectivity)
+
+
+def test_same_seed_is_bit_identical():
+    first, second = (simulate(_experiment(**{"simulation.noise": 1.0}))[0] for _ in range(2))
+    assert torch.equal(first.activity, second.activity)
+    assert torch.equal(first.derivative, second.derivative)
+
+
+@pytest.mark.parametrize("inputs", [0, 9])
+def test_no_input_neurons_and_only_input_neurons(inputs):
+    changes = {"simulation.neurons": 9, "simulation.input_neurons": inputs}
+    recording, truth = simulate(_experiment(**changes))
+    assert int(recording.modulated.sum()) == inputs == truth.field.shape[1]
+    assert torch.isfinite(recording.activity).all()
+
+
+def test_runaway_names_frame_and_remedy():
+    with pytest.raises(SimulationError, match=r"diverged at frame .* simulation\.time_step"):
+        simulate(_experiment(**{"simulation.time_step": 5.0}))
+
+
+def test_progress_counts_warm_up():
+    seen = []
+    simulate(_experiment(), progress=lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (90, 90)
+
+
+@pytest.mark.parametrize(
+    ("second_half", "overall", "first_types", "last_types"),
+    [(1.0, 8.7, 10.4, 6.4), (0.0, 8.1, 10.1, 5.35)],
+)
+def test_published_activity_statistics(second_half, overall, first_types, last_types):
+    """Standard deviations at the published size, with Ω on the unmodulated half 1 or 0.
+
+    The published panel c (about 8 overall, 10 for types 1–2, 5.4 for types 3–4) agrees with the
+    second row: with a recording in which the second half receives no network input. With
+    Ω = 1 there, as the published text says, the same equation gives the first row.
+    """
+    experiment = load_experiment(ROOT / "config" / "fig3.yaml")
+    truth = draw_truth(experiment)
+    parameters = truth.parameters()
+    field = torch.full((2048,), second_half)
+    field[:1024] = 1.08  # the mean of the published movie
+    generator = torch.Generator().manual_seed(0)
+    x, kept = torch.randn(2048, generator=generator), []
+    for step in range(2600):
+        x = x + 0.01 * derivative(x, field, truth.connectivity, parameters)
+        x = x + torch.randn(2048, generator=generator)
+        if step >= 1000 and step % 4 == 0:
+            kept.append(x)
+    activity = torch.stack(kept)
+    assert activity.std() == pytest.approx(overall, abs=0.4)
+    assert activity[:, truth.types < 2].std() == pytest.approx(first_types, abs=0.6)
+    assert activity[:, truth.types >= 2].std() == pytest.approx(last_types, abs=0.4)

@@ -1,0 +1,146 @@
+"""Tables, sweeps, clusters and gauge against independent constructions."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from figures_lib import gauge
+from figures_lib.clusters import cluster_functions
+from figures_lib.recording import Recording
+from figures_lib.sweeps import Pools, prepare, solve_connectivity, start, sweep
+from figures_lib.tables import Axis, evaluate, gram, locate, project, resample, spanning
+
+
+def _planted(neurons=20, frames=3000, inputs=9, seed=0):
+    """A recording made by hand from equation (2), with known W, Ω and tanh functions."""
+    generator = torch.Generator().manual_seed(seed)
+    activity = 2 * torch.randn(frames, neurons, generator=generator)
+    weights = torch.randn(neurons, neurons, generator=generator).fill_diagonal_(0)
+    field = torch.ones(frames, neurons)
+    level = 0.5 + torch.rand(frames // 100, inputs, generator=generator)
+    field[:, :inputs] = level.repeat_interleave(100, 0)
+    derivative = -1.5 * activity + field * (torch.tanh(activity) @ weights.T)
+    recording = Recording(
+        activity=activity,
+        derivative=derivative,
+        positions=torch.rand(neurons, 2, generator=generator),
+        modulated=torch.arange(neurons) < inputs,
+        gain=torch.ones(neurons),
+        time_step=0.01,
+    )
+    return recording, weights, level
+
+
+def test_tables_interpolate_linearly_between_knots():
+    axis = Axis(scale=2.0, reach=2.0, knots=9)
+    knots = axis.values().numpy()
+    table = torch.randn(3, 9)
+    x = torch.linspace(float(knots[0]), float(knots[-1]) - 1e-3, 50).expand(3, -1)
+    values = evaluate(table, *locate(axis.coordinate(x)))
+    position = np.arcsinh(x.numpy() / 2.0)
+    for row in range(3):
+        expected = np.interp(position[row], np.arcsinh(knots / 2.0), table[row].numpy())
+        assert np.abs(values[row].numpy() - expected).max() < 1e-3
+
+
+def test_table_fit_recovers_a_table():
+    """The normal equations of the hat functions give back the table that made the signal."""
+    axis = Axis(scale=1.0, reach=2.0, knots=8)
+    place = locate(axis.coordinate(3 * torch.randn(2, 4000)))
+    table = torch.randn(2, 8)
+    normal, moment = torch.zeros(2, 8, 8), torch.zeros(2, 8)
+    gram(normal, *place)
+    project(moment, evaluate(table, *place), *place)
+    fitted = torch.linalg.solve(normal, moment[..., None])[..., 0]
+    assert torch.allclose(fitted, table, atol=1e-2)
+    finer = resample(table, axis, axis.refine(15))
+    assert torch.allclose(finer[:, ::2], table, atol=0.02)
+
+
+def test_connectivity_is_exact_given_the_rest():
+    recording, weights, level = _planted()
+    data = prepare(recording, spanning(recording.activity, 64), 3000, 100)
+    knots = data.axis.values()
+    field = torch.ones(20, data.windows)
+    field[:9] = level.T
+    exact = dataclasses.replace(
+        start(data),
+        update=(-1.5 * knots).expand(20, -1).clone(),
+        transfer=torch.tanh(knots).expand(1, 20, -1).clone(),
+        field=field,
+    )
+    each, everyone = torch.arange(20), torch.zeros(20, dtype=torch.long)
+    for pool in (each, everyone):
+        found = solve_connectivity(data, exact, Pools(pool, pool))
+        assert (found - weights).abs().max() < 0.02
+        assert (found.diagonal() == 0).all()
+
+
+def test_sweeps_recover_planted_connectivity_functions_and_field():
+    recording, weights, level = _planted(frames=6000)
+    data = prepare(recording, spanning(recording.activity, 32), 6000, 100)
+    everyone = torch.zeros(20, dtype=torch.long)
+    estimate, losses = start(data), []
+    for _ in range(40):
+        estimate = sweep(data, estimate, Pools(torch.arange(20), everyone))
+        losses.append(estimate.loss)
+    assert losses[-1] < 1e-5 < losses[0]
+    knots = data.axis.values()
+    inside = knots.abs() < 4
+    ratio = estimate.transfer[0, 0, inside] / torch.tanh(knots[inside])
+    scale = ratio.median()
+    assert (ratio / scale - 1).abs().max() < 0.03
+    found = estimate.connectivity * scale
+    assert (
+        torch.corrcoef(torch.stack([found[9:].flatten(), weights[9:].flatten()]))[0, 1] > 0.999
+    )
+    assert (found[9:] - weights[9:]).abs().max() < 0.01
+    relative = level.T / level.T.mean(1, keepdim=True)
+    assert (estimate.field[:9] - relative).abs().max() < 0.01
+    assert (estimate.field[9:] == 1).all()
+
+
+def test_row_scales_find_the_planted_scales():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.empty(2000, 2000).cauchy_(generator=generator)
+    planted = torch.ones(2000)
+    planted[:200] = torch.linspace(0.3, 3, 200)
+    modulated = torch.arange(2000) < 200
+    found = gauge.row_scales(weights * planted[:, None], modulated)
+    error = (found / planted)[:200].log()
+    assert error.std() == pytest.approx((2 / 2000) ** 0.5, rel=0.2)  # the Cramér–Rao bound
+    assert abs(error.mean()) < 0.01
+    assert (found[200:] == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_row_scales_without_comparison_are_one(share):
+    modulated = torch.full((5,), bool(share))
+    assert (gauge.row_scales(torch.randn(5, 5), modulated) == 1).all()
+
+
+def test_visited_grid_and_scale():
+    activity = torch.randn(5000, 4) * torch.tensor([1.0, 1.0, 5.0, 5.0])
+    grid = gauge.visited_grid(activity, torch.tensor([0, 0, 1, 1]))
+    assert grid[0, -1] == pytest.approx(2.576, abs=0.2)
+    assert grid[1, 0] == pytest.approx(-12.88, abs=1.0)
+    assert gauge.transfer_scale(torch.tensor([[0.5, -2.0], [1.0, 0.1]])).tolist() == [2.0, 1.0]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_number_of_types_is_found(count):
+    generator = torch.Generator().manual_seed(count)
+    x = torch.linspace(-3, 3, 24)
+    types = torch.arange(60) * count // 60
+    widths = 2.0 ** (types.float() - 2)
+    transfer = torch.tanh(x / widths[:, None])
+    update = -x * (1 + 0.5 * (types % 2)[:, None].float())
+    noise = 0.003 * torch.randn(2, 60, 24, generator=generator)
+    constant = torch.randn(60, 1, generator=generator)  # free, and so is the scale of ψ
+    scale = 0.5 + torch.rand(60, 1, generator=generator)
+    found = cluster_functions(
+        update + constant + noise[0], scale * (transfer + noise[1]), torch.ones(24), 20
+    )
+    assert torch.equal(found, types)
