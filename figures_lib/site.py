@@ -19,7 +19,10 @@ from figures_lib.notebooks import NOTEBOOKS
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONT_PAGE = "book/intro.html"
-PARAMETERS = {"parameters", "injected-parameters"}  # tags of cells that a reader may open
+PARAMETERS = {  # cells that a reader may open, and what invites to it
+    "parameters": "Show the default parameters",
+    "injected-parameters": "Show the parameters of this run",
+}
 MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
 
@@ -105,8 +108,9 @@ def _assemble(run_folder: Path, source: Path) -> None:
 def _fold_parameters(notebook: nbformat.NotebookNode) -> None:
     for cell in notebook.cells:
         tags = cell.metadata.get("tags", [])
-        if PARAMETERS & set(tags):
+        for tag in PARAMETERS.keys() & set(tags):
             cell.metadata["tags"] = [*tags, "hide-input"]
+            cell.metadata["mystnb"] = {"code_prompt_show": PARAMETERS[tag]}
 
 
 def _jupyter_book(source: Path) -> None:
