@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
@@ -11,6 +12,7 @@ import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
 from selenium import webdriver
+from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from figures_lib.config import ConfigError
@@ -36,6 +38,11 @@ DESKTOP, PHONE = 1280, 390  # pixels
 PAINTED = """
 const rgb = getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number);
 return (rgb[0] + rgb[1] + rgb[2]) / 3;
+"""
+
+SETTLED = """
+return document.readyState === 'complete' && document.querySelectorAll('.math').length <=
+  document.querySelectorAll('.math mjx-container').length;
 """
 
 
@@ -80,14 +87,8 @@ def visit(chrome: webdriver.Chrome, address: str, width: int = DESKTOP) -> Visit
     )
     chrome.get_log("browser"), chrome.get_log("performance")
     chrome.get(address)
-    WebDriverWait(chrome, 30).until(
-        lambda page: page.execute_script(
-            "return document.readyState === 'complete' && "
-            "document.querySelectorAll('.math').length <= "
-            "document.querySelectorAll('.math mjx-container').length"
-        ),
-        f"{address}: mathematics was not rendered",
-    )
+    with suppress(TimeoutException):  # then the test of the equations says which page it is
+        WebDriverWait(chrome, 15).until(lambda page: page.execute_script(SETTLED))
     chrome.execute_async_script("document.fonts.ready.then(() => arguments[0]())")
     facts = chrome.execute_script(FACTS)
     errors = [m["message"] for m in chrome.get_log("browser") if m["level"] == "SEVERE"]
