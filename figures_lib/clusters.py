@@ -4,13 +4,17 @@ Neurons of one type share φ* and ψ*. Once the per-neuron functions have conver
 shapes fall into tight groups; the number of groups is read off, not given.
 """
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.spatial.distance import cdist
 from torch import Tensor
 
 VISITED = 0.005  # share of the activity below which a knot is too rare to compare
 GAP = 1.5  # ratio of successive merge distances that separates types from noise
+SIMILAR = 0.6  # of gaps this close to the widest, the one with more types is taken
+LEAST_SHARE, LEAST = 0.02, 4  # a group of fewer neurons is a stray, not a type
 
 
 def cluster_functions(
@@ -22,8 +26,9 @@ def cluster_functions(
     """Group neurons by the shape of φ_i and ψ_i.
 
     Average-linkage clustering of the two functions, each weighted by the visited density and
-    scaled to equal total variance. The number of types is the largest K for which the last
-    merge that leaves K groups is at least ``GAP`` times as far as the next one.
+    scaled to equal total variance. Only merges of two groups of some size can separate types;
+    the widest relative gap between the distances of such merges tells where types end and
+    noise begins. Strays join the nearest type.
 
     Args:
         update: φ_i at the knots; its free constant is removed here.
@@ -36,15 +41,33 @@ def cluster_functions(
 
     Source: the clusters of Figure 3's learned embedding.
     """
-    features = function_shapes(update, transfer, density)
-    merges = linkage(features.double().cpu().numpy(), "average")
-    heights = merges[::-1, 2][: max_types + 1]
-    ratios = heights[:-1] / heights[1:].clip(min=1e-12)
-    wide = [k for k, ratio in enumerate(ratios, start=2) if ratio >= GAP and k <= max_types]
-    labels = torch.from_numpy(fcluster(merges, max(wide, default=1), "maxclust")).long()
-    _, first = torch.unique(labels, return_inverse=True)
-    order = torch.stack([(first == k).nonzero()[0, 0] for k in range(int(first.max()) + 1)])
-    return torch.argsort(torch.argsort(order))[first]
+    features = function_shapes(update, transfer, density).double().cpu().numpy()
+    merges = linkage(features, "average")
+    least = max(LEAST, int(LEAST_SHARE * len(features)))
+    labels = fcluster(merges, _cut(merges, least, max_types), "distance")
+    names, counts = np.unique(labels, return_counts=True)
+    large = names[counts >= least] if (counts >= least).any() else names[[counts.argmax()]]
+    centres = np.stack([features[labels == name].mean(0) for name in large])
+    nearest = cdist(features, centres).argmin(1)
+    own = {name: index for index, name in enumerate(large)}
+    found = [own.get(name, stray) for name, stray in zip(labels, nearest, strict=True)]
+    order = {name: rank for rank, name in enumerate(dict.fromkeys(found))}
+    return torch.tensor([order[name] for name in found])
+
+
+def _cut(merges: np.ndarray, least: int, max_types: int) -> float:
+    """The distance below which merges stay within a type."""
+    sizes = np.concatenate([np.ones(len(merges) + 1), merges[:, 3]])
+    smaller = sizes[merges[:, :2].astype(int)].min(1)
+    between = merges[smaller >= least, 2][::-1]  # largest first
+    within = merges[smaller < least, 2]
+    if len(between) == 0:
+        return np.inf
+    if len(between) == 1:  # nothing of some size merges within the two: compare with the rest
+        between = np.append(between, np.quantile(within, 0.9) if len(within) else 0.0)
+    ratios = (between[:-1] / between[1:].clip(min=1e-12))[: max_types - 1]
+    wide = np.flatnonzero(ratios >= max(GAP, SIMILAR * ratios.max(initial=0)))
+    return float(between[wide[-1]]) * (1 - 1e-9) if len(wide) else np.inf
 
 
 def function_shapes(

@@ -16,14 +16,22 @@ class GNN(nn.Module):
 
     ``shared``: ψ*(x_j); ``sender``: ψ*(a_j, x_j); ``pair``: ψ*(a_i, a_j, x_j). The first two
     do not depend on the receiver, so ψ* is evaluated N times, not N², and the sum over
-    senders is a matrix product. The third is evaluated for some receivers at a time, so that
-    at most ``PAIR_BUDGET`` values of a hidden layer are held, with or without gradients.
+    senders is a matrix product. The third is evaluated for some receivers at a time (at least
+    one), so that a hidden layer holds at most ``PAIR_BUDGET`` values, with or without gradients.
+
+    Args:
+        config: variant of ψ*, sizes of the MLPs and of the embedding.
+        neurons: N.
+        scale: typical |x|; the MLPs see x divided by it.
 
     Attributes:
-        embedding: a_i, Float["neuron embedding"].
-        connectivity: W, Float["neuron neuron"]; its diagonal is ignored.
-        phi, psi: the MLPs.
-        scale: activity is divided by it before it enters the MLPs.
+        embedding: a_i, Float["neuron embedding"], dimensionless.
+        connectivity: W, Float["neuron neuron"], row = receiver, column = sender, dimensionless;
+            its diagonal is ignored.
+        phi, psi: the MLPs φ* and ψ*.
+        scale: as above.
+
+    Source: equation (2); Figure 3 uses ``sender``, its text writes ``pair``.
     """
 
     scale: Tensor
@@ -44,7 +52,17 @@ class GNN(nn.Module):
     def forward(
         self, activity: Float[Tensor, "batch neuron"], field: Float[Tensor, "batch neuron"]
     ) -> Float[Tensor, "batch neuron"]:
-        """dx/dt predicted from activity and field (times the gain) [1/time unit]."""
+        """dx/dt of every neuron.
+
+        Args:
+            activity: x_i, Float["batch neuron"], dimensionless.
+            field: Ω_i times the gain g_i, Float["batch neuron"] [1/time unit].
+
+        Returns:
+            dx_i/dt, Float["batch neuron"] [1/time unit].
+
+        Source: equation (2).
+        """
         x = activity.T
         diagonal = torch.eye(len(x), dtype=torch.bool, device=x.device)
         weights = self.connectivity.masked_fill(diagonal, 0.0)
@@ -57,7 +75,15 @@ class GNN(nn.Module):
     def update_function(
         self, embedding: Float[Tensor, "n embedding"], x: Float[Tensor, "n x"]
     ) -> Float[Tensor, "n x"]:
-        """φ*(a, x) [1/time unit]."""
+        """φ*(a, x), the dynamics of a neuron by itself.
+
+        Args:
+            embedding: a of each row, Float["n embedding"], dimensionless.
+            x: activities at which to evaluate each row, Float["n x"], dimensionless.
+
+        Returns:
+            φ*, Float["n x"] [1/time unit].
+        """
         return _apply(self.phi, x / self.scale, embedding)
 
     def transfer_function(
@@ -66,7 +92,20 @@ class GNN(nn.Module):
         x: Float[Tensor, "n x"],
         receiver: Float[Tensor, "n embedding"] | None = None,
     ) -> Float[Tensor, "n x"]:
-        """ψ* of senders with the given embedding; the pair variant needs the receivers too."""
+        """ψ*, what a neuron sends.
+
+        Args:
+            embedding: a_j of the sender in each row, Float["n embedding"], dimensionless.
+            x: activities of the sender, Float["n x"], dimensionless.
+            receiver: a_i of the receiver in each row; the pair variant needs it, the others
+                ignore it.
+
+        Returns:
+            ψ*, Float["n x"], dimensionless.
+
+        Raises:
+            ValueError: the pair variant was given no receiver.
+        """
         if self.config.transfer == "pair":
             if receiver is None:
                 raise ValueError("receiver: ψ*(a_i, a_j, x_j) needs the embedding a_i; pass it")
@@ -85,7 +124,7 @@ class GNN(nn.Module):
         own = self.embedding @ first.weight[:, 1 : 1 + size].T
         other = self.embedding @ first.weight[:, 1 + size :].T
         sent = (x / self.scale)[..., None] * first.weight[:, 0] + other[:, None] + first.bias
-        chunk = max(1, PAIR_BUDGET // sent.numel())
+        chunk = max(1, PAIR_BUDGET // max(1, sent.numel()))
 
         def receive(mine: Tensor, sent: Tensor, weight: Tensor) -> Tensor:
             messages = rest(mine[:, None, None] + sent)[..., 0]
@@ -103,6 +142,11 @@ class MessagePassingGNN(MessagePassing):
     """The published formulation: the MLP ψ* on every edge. The slow reference of :class:`GNN`.
 
     It shares the parameters of the network that it is built from.
+
+    Args:
+        gnn: the dense network.
+
+    Source: equation (2), evaluated on all N(N − 1) edges.
     """
 
     def __init__(self, gnn: GNN) -> None:
@@ -129,7 +173,7 @@ class MessagePassingGNN(MessagePassing):
         a_j: Float[Tensor, "edge embedding"],
         weight: Float[Tensor, " edge"],
     ) -> Float[Tensor, "edge batch"]:
-        """W_ij·ψ* on each edge j → i."""
+        """W_ij·ψ* on each edge j → i, from both ends and the weight of the edge."""
         return weight[:, None] * self.gnn.transfer_function(a_j, x_j, receiver=a_i)
 
 

@@ -14,6 +14,11 @@ class Siren(nn.Module):
 
     h_0 = (x, y, t) scaled to [−space_scale, space_scale]² × [−time_scale, time_scale],
     h_l = sin(ω₀·(A_l h_{l−1} + c_l)), s = A h_L + c.
+    Weights start in U(−1/n, 1/n) in the first layer and U(−√(6/n)/ω₀, √(6/n)/ω₀) in the others,
+    n inputs a layer; the biases of the sine layers in U(−1/√n, 1/√n), that of the output at 1.
+
+    Args:
+        config: number and width of the sine layers, ω₀, and the scales of the coordinates.
 
     Source: equation (2); initialisation of Sitzmann et al. 2020 (arXiv 2006.09661).
     """
@@ -37,7 +42,15 @@ class Siren(nn.Module):
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
 
     def forward(self, points: Float[Tensor, "point 3"]) -> Float[Tensor, " point"]:
-        """Ω* at points (x, y, t) of the unit cube; dimensionless and never negative."""
+        """Ω* at points of the unit cube.
+
+        Args:
+            points: (x, y, t), Float["point 3"]: place on the input grid and time as a fraction
+                of the recording, each in [0, 1].
+
+        Returns:
+            Ω*, Float["point"], dimensionless and never negative.
+        """
         hidden = (2 * points - 1) * self.scale
         for layer in self.hidden:
             hidden = torch.sin(self.config.omega * layer(hidden))

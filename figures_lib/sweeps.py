@@ -92,7 +92,7 @@ class Estimate:
     update: Float[Tensor, "neuron knot"]
     transfer: Float[Tensor, "group neuron knot"]
     field: Float[Tensor, "neuron window"]
-    receivers: tuple[Int[Tensor, " receiver"], ...]
+    receivers: tuple[Int[Tensor, " _"], ...]
     connectivity: Float[Tensor, "neuron neuron"]  # times the gain, until the gauge is fixed
     loss: float = float("inf")
 

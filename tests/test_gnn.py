@@ -31,7 +31,8 @@ def inputs(neurons, batch, seed=1):
     """Activity with the spread of a recording (about 10) and a positive field."""
     generator = torch.Generator().manual_seed(seed)
     shape, kind = (batch, neurons), {"generator": generator, "dtype": torch.float64}
-    return 10 * torch.randn(shape, **kind).requires_grad_(), 0.5 + torch.rand(shape, **kind)
+    activity, field = 10 * torch.randn(shape, **kind), 0.5 + torch.rand(shape, **kind)
+    return activity.requires_grad_(), field.requires_grad_()
 
 
 def gradients(model, gnn, activity, field):
@@ -39,7 +40,7 @@ def gradients(model, gnn, activity, field):
     output = model(activity, field)
     seed = torch.Generator().manual_seed(2)
     probe = torch.randn(output.shape, generator=seed, dtype=output.dtype)
-    named = dict(gnn.named_parameters()) | {"activity": activity}
+    named = dict(gnn.named_parameters()) | {"activity": activity, "field": field}
     found = torch.autograd.grad((probe * output).sum(), list(named.values()))
     return output.detach(), dict(zip(named, found, strict=True))
 
@@ -61,7 +62,7 @@ def numpy_mlp(sequential, column):
 def numpy_gnn(gnn, activity, field, scale):
     """Equation (2), one frame, receiver and sender at a time."""
     a, w = gnn.embedding.detach().numpy(), gnn.connectivity.detach().numpy()
-    x, omega = activity.detach().numpy(), field.numpy()
+    x, omega = activity.detach().numpy(), field.detach().numpy()
     result = np.zeros_like(x)
     for t, i in np.ndindex(*x.shape):
         total = 0.0
@@ -94,7 +95,7 @@ def test_dense_equals_message_passing(
     dense, dense_gradients = gradients(gnn, gnn, activity, field)
     edges, edge_gradients = gradients(MessagePassingGNN(gnn), gnn, activity, field)
     assert worst(dense, edges) < TOLERANCE
-    assert {"embedding", "connectivity", "activity"} < set(dense_gradients)
+    assert {"embedding", "connectivity", "activity", "field"} < set(dense_gradients)
     for name, gradient in edge_gradients.items():
         assert worst(dense_gradients[name], gradient) < TOLERANCE, name
 
@@ -118,10 +119,10 @@ def test_gradients_equal_finite_differences(transfer):
     names = [name for name, _ in gnn.named_parameters()]
 
     def output(*values):
-        named = dict(zip(names, values[1:], strict=True))
-        return torch.func.functional_call(gnn, named, (values[0], field))
+        named = dict(zip(names, values[2:], strict=True))
+        return torch.func.functional_call(gnn, named, values[:2])
 
-    assert torch.autograd.gradcheck(output, (activity, *gnn.parameters()))
+    assert torch.autograd.gradcheck(output, (activity, field, *gnn.parameters()))
 
 
 @pytest.mark.parametrize("budget", [1, 7 * 3 * 9, 3 * 7 * 3 * 9, 4 * 7 * 3 * 9, 10**9])
@@ -203,6 +204,12 @@ def test_field_multiplies_the_received_sum_alone(transfer):
     at = [gnn(activity, factor * field) for factor in (0.0, 1.0, 3.0)]
     torch.testing.assert_close(at[0], gnn.update_function(gnn.embedding, activity.T).T)
     torch.testing.assert_close(at[2] - at[0], 3 * (at[1] - at[0]), rtol=0, atol=TOLERANCE)
+
+
+@pytest.mark.parametrize("transfer", VARIANTS)
+def test_empty_batch_gives_an_empty_answer(transfer):
+    empty = torch.zeros(0, 7, dtype=torch.float64)
+    assert network(transfer)(empty, empty).shape == (0, 7)
 
 
 @pytest.mark.parametrize("transfer", VARIANTS)

@@ -69,6 +69,18 @@ def test_weights_start_as_published(omega):
         assert abs(float(weight.mean())) < 5 * bound / math.sqrt(3 * weight.numel())
 
 
+def test_biases_start_as_published():
+    """U(−1/√n, 1/√n) in the sine layers, as in the authors' code; exactly 1 at the output."""
+    drawn = [siren(seed) for seed in range(20)]
+    for index in range(5):
+        bias = torch.cat([network.hidden[index].bias.detach() for network in drawn]).double()
+        bound = 1 / math.sqrt(3 if index == 0 else 128)
+        assert bound * (1 - 20 / bias.numel()) < bias.abs().max() <= bound * (1 + 1e-6)
+        spread = 5 * math.sqrt(0.8 / bias.numel())
+        assert float(bias.var()) == pytest.approx(bound**2 / 3, rel=spread)
+    assert all(network.output.bias.item() == 1 for network in drawn)
+
+
 def test_activations_start_with_the_published_distribution():
     """Sines of ω₀ times a near-normal preactivation of variance 1: arcsine, variance 1/2."""
     network = siren(width=256).double()
@@ -84,7 +96,7 @@ def test_activations_start_with_the_published_distribution():
 
 @pytest.mark.parametrize("seed", range(5))
 def test_field_starts_near_one(seed):
-    field = siren(seed)(unit_cube(2000).float())
+    field = siren(seed)(unit_cube(2000).float()).detach()
     assert float(field.mean()) == pytest.approx(1.0, abs=0.1)
     assert 0 < float(field.std()) < 0.15
 

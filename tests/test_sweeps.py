@@ -36,7 +36,7 @@ def _planted(neurons=20, frames=3000, inputs=9, seed=0):
 def test_tables_interpolate_linearly_between_knots():
     axis = Axis(scale=2.0, reach=2.0, knots=9)
     knots = axis.values().numpy()
-    table = torch.randn(3, 9)
+    table = torch.linspace(-1, 1, 27).sin().view(3, 9)
     x = torch.linspace(float(knots[0]), float(knots[-1]) - 1e-3, 50).expand(3, -1)
     values = evaluate(table, *locate(axis.coordinate(x)))
     position = np.arcsinh(x.numpy() / 2.0)
@@ -143,4 +143,17 @@ def test_number_of_types_is_found(count):
     found = cluster_functions(
         update + constant + noise[0], scale * (transfer + noise[1]), torch.ones(24), 20
     )
+    assert torch.equal(found, types)
+
+
+def test_strays_are_no_types():
+    x = torch.linspace(-3, 3, 24)
+    types = torch.arange(80) // 40
+    transfer = torch.tanh(x / (1.0 + 2 * types[:, None]))
+    transfer = transfer + 0.003 * torch.randn(
+        80, 24, generator=torch.Generator().manual_seed(0)
+    )
+    transfer[5] += 0.3 * torch.cos(3 * x)  # a neuron whose function could not be learned
+    update = -x.expand(80, -1)
+    found = cluster_functions(update, transfer, torch.ones(24), 20)
     assert torch.equal(found, types)
