@@ -16,8 +16,8 @@ class GNN(nn.Module):
 
     ``shared``: ψ*(x_j); ``sender``: ψ*(a_j, x_j); ``pair``: ψ*(a_i, a_j, x_j). The first two
     do not depend on the receiver, so ψ* is evaluated N times, not N², and the sum over
-    senders is a matrix product. The third is evaluated for some receivers at a time (at least
-    one), so that a hidden layer holds at most ``PAIR_BUDGET`` values, with or without gradients.
+    senders is a matrix product. The third is evaluated for some receivers at a time: a hidden
+    layer holds at most ``PAIR_BUDGET`` values, or those of one receiver, gradients or not.
 
     Args:
         config: variant of ψ*, sizes of the MLPs and of the embedding.
