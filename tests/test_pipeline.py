@@ -1,0 +1,194 @@
+"""The staged cache: nothing twice, nothing stale, nothing half."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEST_CONFIG
+
+from figures_lib import pipeline
+from figures_lib.config import ConfigError
+from figures_lib.pipeline import open_run
+
+FAST = {
+    "simulation.neurons": 24,
+    "simulation.input_neurons": 4,
+    "simulation.frames": 1500,
+    "simulation.warm_up": 10,
+    "inference.shared_sweeps": 1,
+    "inference.neuron_sweeps": 2,
+    "inference.type_sweeps": 1,
+    "graph_network.steps": 9,
+    "field_network.steps": 5,
+}
+METRIC_KEYS = {
+    *("connectivity.r2", "connectivity.slope", "connectivity.r2_gauge_free"),
+    *("external_input.r2", "external_input.r2_gauge_free", "types.accuracy", "types.n_found"),
+    *("phi.max_error", "psi.max_error", "rollout.r2", "rollout.horizon_frames", "loss.final"),
+    *("time.simulate_s", "time.infer_s", "time.total_s", "memory.peak_bytes", "device"),
+    *("profile", "seed", "config_hash"),
+}
+
+
+@pytest.fixture
+def computed(monkeypatch):
+    """The stages that were really computed, in order."""
+    calls = []
+    for name in ("simulate", "infer", "score"):
+        real = getattr(pipeline, name)
+
+        def spy(*args, _real=real, _name=name, **kwargs):
+            calls.append(_name)
+            return _real(*args, **kwargs)
+
+        monkeypatch.setattr(pipeline, name, spy)
+    return calls
+
+
+def test_nothing_is_computed_twice(tmp_path, computed):
+    first = open_run(TEST_CONFIG, tmp_path, FAST).score().metrics
+    assert computed == ["simulate", "infer", "score"]
+    again = open_run(TEST_CONFIG, tmp_path, FAST).score().metrics
+    assert computed == ["simulate", "infer", "score"]
+    assert again == first
+    open_run(TEST_CONFIG, tmp_path, FAST | {"profile": "other"}).score()
+    assert computed == ["simulate", "infer", "score"]
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ({"simulation.noise": 0.9}, ["simulate", "infer", "score"]),
+        ({"neuron_types.0.width": 1.5}, ["simulate", "infer", "score"]),
+        ({"connectivity.density": 0.9}, ["simulate", "infer", "score"]),
+        ({"external_input.images": 5}, ["simulate", "infer", "score"]),
+        ({"seed": 1}, ["simulate", "infer", "score"]),
+        ({"inference.window": 50}, ["infer", "score"]),
+        ({"graph_network.steps": 8}, ["infer", "score"]),
+        ({"field_network.steps": 6}, ["infer", "score"]),
+    ],
+    ids=str,
+)
+def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, change, stages):
+    open_run(TEST_CONFIG, tmp_path, FAST).score()
+    computed.clear()
+    open_run(TEST_CONFIG, tmp_path, FAST | change).score()
+    assert computed == stages
+    computed.clear()
+    open_run(TEST_CONFIG, tmp_path, FAST).score()  # the first results are still there
+    assert computed == []
+
+
+@pytest.mark.parametrize(
+    ("module", "stages"),
+    [
+        ("simulator", ["simulate", "infer", "score"]),
+        ("sweeps", ["infer", "score"]),
+        ("scoring", ["score"]),
+        ("figures", []),
+    ],
+)
+def test_changed_code_recomputes_its_stage(tmp_path, computed, monkeypatch, module, stages):
+    open_run(TEST_CONFIG, tmp_path, FAST).score()
+    computed.clear()
+    real = pipeline._sources
+    monkeypatch.setattr(
+        pipeline,
+        "_sources",
+        lambda modules: [*real(modules), *(m for m in modules if m == module)],
+    )
+    open_run(TEST_CONFIG, tmp_path, FAST).score()
+    assert computed == stages
+
+
+def test_content_of_the_movie_counts_not_its_name(tmp_path, computed):
+    movie = tmp_path / "movie.npy"
+    changes = FAST | {"external_input.source": str(movie)}
+    np.save(movie, np.full((3, 2, 2), 1.0, np.float32))
+    open_run(TEST_CONFIG, tmp_path / "out", changes).simulate()
+    np.save(movie, np.full((3, 2, 2), 1.2, np.float32))
+    _, truth = open_run(TEST_CONFIG, tmp_path / "out", changes).simulate()
+    assert computed == ["simulate", "simulate"]
+    assert torch.allclose(truth.field, torch.tensor(1.2))
+    np.save(tmp_path / "renamed.npy", np.full((3, 2, 2), 1.2, np.float32))
+    renamed = changes | {"external_input.source": str(tmp_path / "renamed.npy")}
+    open_run(TEST_CONFIG, tmp_path / "out", renamed).simulate()
+    assert computed == ["simulate", "simulate"]
+
+
+def test_an_interrupted_stage_is_done_again(tmp_path, monkeypatch, computed):
+    class Killed(BaseException):
+        pass
+
+    def dies(_recording, *_):
+        raise Killed
+
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(pipeline, "infer", dies)
+        with pytest.raises(Killed):
+            run.infer()
+    finished = [folder for folder in (tmp_path / "stages").iterdir() if folder.name[0] != "."]
+    assert [folder.name.split("-")[0] for folder in finished] == ["simulate"]
+    computed.clear()
+    run.infer()
+    assert computed == ["infer"]
+    assert not [f for f in (tmp_path / "stages").iterdir() if f.name[0] == "."]
+
+
+def test_inference_is_handed_the_recording_only(tmp_path, monkeypatch):
+    seen = {}
+    real = pipeline.infer
+
+    def spy(recording, experiment, device, progress):
+        seen["type"] = type(recording).__name__
+        for truth in (tmp_path / "stages").glob("simulate-*/truth/*"):
+            truth.write_bytes(b"")  # whatever inference does now, it cannot learn the truth
+        return real(recording, experiment, device, progress)
+
+    monkeypatch.setattr(pipeline, "infer", spy)
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    monkeypatch.setattr(pipeline.Run, "simulate", _without_truth(pipeline.Run.simulate))
+    run.infer()
+    assert seen["type"] == "Recording"
+
+
+def _without_truth(simulate):
+    def wrapped(self, progress=None):
+        try:
+            return simulate(self, progress)
+        except Exception:  # the emptied truth cannot be loaded any more
+            return None, None
+
+    return wrapped
+
+
+def test_metrics_and_provenance(tmp_path):
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    metrics = run.metrics()
+    assert set(metrics) == METRIC_KEYS
+    assert metrics["profile"] == "test"
+    assert metrics["time.total_s"] >= metrics["time.simulate_s"] + metrics["time.infer_s"]
+    assert metrics["memory.peak_bytes"] > 1e8
+    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
+    text = (tmp_path / "provenance.json").read_text()
+    assert str(tmp_path) not in text
+    assert str(pipeline.ROOT) not in text
+    provenance = json.loads(text)
+    assert provenance["config_hash"] == metrics["config_hash"]
+    assert provenance["packages"]["torch"] == torch.__version__
+    assert set(provenance["stages"]) == {"simulate", "infer", "score"}
+
+
+def test_progress_is_replayed_from_a_finished_inference(tmp_path):
+    run, first, second = open_run(TEST_CONFIG, tmp_path, FAST), [], []
+    run.infer(first.append)
+    run.infer(second.append)
+    assert [s.loss for s in first] == [s.loss for s in second]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_cuda_where_there_is_none(tmp_path):
+    with pytest.raises(ConfigError, match="device"):
+        open_run(TEST_CONFIG, tmp_path, {"device": "cuda"}).check()

@@ -1,0 +1,57 @@
+"""The environment files agree, and the commands of the documentation exist."""
+
+import re
+import tomllib
+
+import yaml
+from conftest import ROOT
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from figures_lib.__main__ import _parser
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+WANTED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
+
+
+def _locked():
+    lines = (ROOT / "requirements.lock").read_text().split()
+    return dict(line.split("==") for line in lines)
+
+
+def test_lock_pins_every_dependency_exactly():
+    locked = {canonicalize_name(name): version for name, version in _locked().items()}
+    for text in WANTED:
+        wanted = Requirement(text)
+        assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), text
+    for name in ("sphinx", "nbclient", "mdit-py-plugins"):  # transitive ones are there too
+        assert name in locked
+    assert locked["torch"] == "2.13.0"
+
+
+def test_conda_environment_is_that_of_the_project():
+    tree = yaml.safe_load((ROOT / "environment.yml").read_text())
+    *_, pip = tree["dependencies"]
+    assert pip["pip"] == [*WANTED, "--editable ."]
+    assert f"python{PROJECT['requires-python']}" in tree["dependencies"]
+
+
+def test_documented_commands_exist():
+    texts = [
+        (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "book/intro.md")
+    ]
+    makefile = (ROOT / "Makefile").read_text()
+    for target in re.findall(r"^make (\w+)|`make (\w+)", "\n".join(texts), re.M):
+        assert re.search(rf"^{''.join(target)}:", makefile, re.M), target
+    commands = re.findall(r"python -m figures_lib ([^`\n]+)", "\n".join(texts))
+    assert commands
+    for command in commands:
+        if not command.strip().startswith("run`"):
+            _parser().parse_args(command.split())
+    for path in re.findall(r"(?:config|book)/[\w./]+\.(?:yaml|ipynb)", "\n".join(texts)):
+        assert (ROOT / path).exists(), path
+
+
+def test_continuous_integration_runs_the_same_tests():
+    script = (ROOT / ".ci" / "run").read_text()
+    assert script.rstrip().endswith("make test")
