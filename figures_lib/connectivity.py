@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from jaxtyping import Float
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 from torch import Tensor
 
@@ -55,7 +54,7 @@ def _read(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
     where = f"connectivity.source: {path}"
     try:
         if path.suffix == ".npy":
-            arrays = {"": np.load(path, allow_pickle=False)}
+            arrays = {"": np.load(path, mmap_mode="r", allow_pickle=False)}
         elif path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 arrays = dict(archive)
@@ -65,11 +64,11 @@ def _read(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
             raise ConfigError(
                 f"{where}: unknown format; give a .npy, .npz or .safetensors file"
             )
+    except ConfigError:
+        raise
     except FileNotFoundError:
         raise ConfigError(f"{where}: no such file; correct the path") from None
-    except (OSError, ValueError, EOFError, KeyError, SafetensorError) as error:
-        if isinstance(error, ConfigError):
-            raise
+    except Exception as error:  # damaged files raise anything from BadZipFile to TypeError
         reason = " ".join(str(error).split())
         raise ConfigError(f"{where}: cannot be read ({reason:.120}); write it again") from None
     if len(arrays) != 1:
@@ -84,6 +83,8 @@ def _read(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
         )
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise ConfigError(f"{where}: entries of type {array.dtype}; write real numbers")
-    if not np.isfinite(array).all():
+    with np.errstate(over="ignore"):  # what float32 cannot hold turns infinite
+        weights = array.astype(np.float32)
+    if not np.isfinite(weights).all():
         raise ConfigError(f"{where}: contains NaN or infinite entries; replace them")
-    return torch.from_numpy(array.astype(np.float32))
+    return torch.from_numpy(weights)

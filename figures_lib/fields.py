@@ -1,6 +1,7 @@
 """The hidden movie Ω(x, y, t): the project's own walking animal, or any movie from a file."""
 
 import logging
+import re
 from pathlib import Path
 
 import imageio.v3 as iio
@@ -13,12 +14,14 @@ from torch import Tensor
 from figures_lib.config import ConfigError, ExternalInput
 
 logger = logging.getLogger(__name__)
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a bad file gets one line: ours
 
 SUPERSAMPLING = 4  # the silhouette is drawn at this multiple of the grid and averaged
 STRIDES = 8  # steps that the animal takes over the movie
 CROSSINGS = 1  # times that it walks through the picture
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LARGEST = 2**31  # values of a movie file beyond which it is refused
+COMPLETE = 0.9  # decoded share of the images that a video promises; less was cut short
 
 
 def load_movie(
@@ -49,9 +52,9 @@ def load_movie(
         )
     if np.issubdtype(raw.dtype, np.integer):
         movie = _rescale(movie, external_input)
-    elif movie.min() <= 0:
+    elif raw.min() <= 0:  # before resampling, which averages a lone bad pixel away
         raise ConfigError(
-            f"{where}: smallest value {movie.min():.3g}, but Ω must be positive; "
+            f"{where}: smallest value {raw.min():.3g}, but Ω must be positive; "
             "store positive floats, or integers, which are scaled to the configured range"
         )
     return torch.from_numpy(movie.astype(np.float32))
@@ -156,15 +159,17 @@ def _read(path: Path, where: str) -> np.ndarray:
         raise ConfigError(f"{where}: no such file or folder; correct the path")
     try:
         if path.is_dir():
-            files = sorted(f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES)
+            files = [f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES]
+            files.sort(key=_numbered)
             if not files:
                 raise ConfigError(f"{where}: no images; the folder needs {IMAGE_SUFFIXES}")
             return np.stack([np.asarray(iio.imread(file)) for file in files])
         suffix = path.suffix.lower()
         if suffix in (".tif", ".tiff"):
             with tifffile.TiffFile(path) as file:
-                _refuse_huge(int(np.prod(file.series[0].shape)), where)
-                return file.asarray()
+                _refuse_huge(sum(series.size for series in file.series), where)
+                parts = [series.asarray() for series in file.series]
+                return parts[0] if len(parts) == 1 else np.stack(parts)
         if suffix == ".npy":
             mapped = np.load(path, mmap_mode="r", allow_pickle=False)
             _refuse_huge(mapped.size, where)
@@ -172,32 +177,57 @@ def _read(path: Path, where: str) -> np.ndarray:
         if suffix == ".gif":
             return iio.imread(path, index=None)
         if suffix == ".mp4":
-            return iio.imread(path, plugin="FFMPEG", index=None)
+            return _read_video(path, where)
     except ConfigError:
         raise
     except Exception as error:  # decoders raise anything from KeyError to struct.error
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{where}: cannot be read ({reason:.120}); export it again") from None
     raise ConfigError(
         f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder"
     )
 
 
+def _read_video(path: Path, where: str) -> np.ndarray:
+    """All images of a video; one cut short is refused, though its decoder would not mind."""
+    about = iio.immeta(path, plugin="FFMPEG")
+    promised, (columns, rows) = round(about["duration"] * about["fps"]), about["size"]
+    _refuse_huge(promised * rows * columns * 3, where)
+    movie = iio.imread(path, plugin="FFMPEG", index=None)
+    if len(movie) < COMPLETE * promised:
+        raise ConfigError(
+            f"{where}: ends after {len(movie)} of {promised} images; export it again"
+        )
+    return movie
+
+
+def _numbered(file: Path) -> list[str | int]:
+    """Sorts names as people count: image 2 comes before image 10."""
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
+
+
 def _refuse_huge(values: int, where: str) -> None:
     if values > LARGEST:
-        raise ConfigError(f"{where}: claims {values} values; at most {LARGEST} are accepted")
+        raise ConfigError(
+            f"{where}: claims {values} values, at most {LARGEST} are accepted; shorten it or "
+            "make its images smaller"
+        )
 
 
 def _checked(movie: np.ndarray, where: str) -> np.ndarray:
     """A finite numeric movie of shape (image, row, column), colours averaged."""
-    if movie.dtype == bool or not np.issubdtype(movie.dtype, np.number):
-        raise ConfigError(f"{where}: values of type {movie.dtype}; store numbers")
+    if movie.dtype.kind not in "iuf":
+        raise ConfigError(f"{where}: values of type {movie.dtype}; store real numbers")
     if movie.ndim == 4 and movie.shape[-1] in (2, 3, 4):
         colours = movie[..., :3] if movie.shape[-1] > 2 else movie[..., :1]
         grey = colours.mean(-1)
         movie = grey.round().astype(np.int64) if movie.dtype.kind in "iu" else grey
     if movie.ndim != 3 or 0 in movie.shape:
         raise ConfigError(f"{where}: shape {movie.shape}; a movie is (image, row, column)")
+    if movie.dtype.kind in "iu":
+        return movie
+    with np.errstate(over="ignore"):  # what float32 cannot hold turns infinite
+        movie = movie.astype(np.float32)
     if not np.isfinite(movie).all():
         raise ConfigError(f"{where}: contains NaN or infinite values; replace them")
     return movie

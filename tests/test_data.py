@@ -103,6 +103,49 @@ def test_movie_is_averaged_over_area(tmp_path):
     assert torch.allclose(movie, torch.tensor(0.7), atol=1e-6)
 
 
+def test_folder_is_sorted_by_number(tmp_path):
+    for number in range(12):
+        iio.imwrite(tmp_path / f"frame{number}.png", np.full((4, 4), number, np.uint8))
+    movie = load_movie(ExternalInput(source=str(tmp_path)), 4, seed=0)
+    assert (movie[:, 0, 0].diff() > 0).all()
+
+
+def test_colour_is_averaged(tmp_path):
+    colours = np.random.default_rng(0).uniform(0.5, 1.5, (3, 8, 8, 3)).astype(np.float32)
+    np.save(tmp_path / "movie.npy", colours)
+    movie = load_movie(ExternalInput(source=str(tmp_path / "movie.npy")), 8, seed=0)
+    assert np.allclose(movie.numpy(), colours.mean(-1), atol=1e-6)
+
+
+def test_tif_of_separate_pages(tmp_path):
+    images = np.random.default_rng(0).uniform(0.5, 1.5, (5, 8, 8)).astype(np.float32)
+    with tifffile.TiffWriter(tmp_path / "pages.tif") as writer:
+        for image in images:
+            writer.write(image, compression="zlib")
+    movie = load_movie(ExternalInput(source=str(tmp_path / "pages.tif")), 8, seed=0)
+    assert np.array_equal(movie.numpy(), images)
+
+
+@pytest.mark.parametrize(("suffix", "kept"), [("tif", 0.5), ("gif", 0.7), ("mp4", 0.5)])
+def test_truncated_movie_is_refused(tmp_path, caplog, suffix, kept):
+    images = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
+    path = tmp_path / f"cut.{suffix}"
+    if suffix == "tif":
+        tifffile.imwrite(path, images[..., 0], imagej=True)
+    elif suffix == "gif":
+        iio.imwrite(path, images)
+    else:  # with its index in front, a cut video still decodes, only shorter
+        index_first = ["-movflags", "+faststart"]
+        iio.imwrite(path, images, plugin="FFMPEG", fps=5, output_params=index_first)
+    content = path.read_bytes()
+    assert load_movie(ExternalInput(source=str(path)), 8, seed=0).shape == (12, 8, 8)
+    path.write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(ConfigError, match=r"external_input\.source") as error:
+        load_movie(ExternalInput(source=str(path)), 8, seed=0)
+    assert "\n" not in str(error.value)
+    assert not caplog.records
+
+
 BAD_MOVIES = {
     "absent.tif": None,
     "empty.tif": b"",
@@ -113,6 +156,9 @@ BAD_MOVIES = {
     "flat.npy": np.ones((4, 4)),
     "nan.npy": np.full((2, 4, 4), np.nan),
     "negative.npy": np.full((2, 4, 4), -1.0),
+    "one_negative.npy": np.where(np.arange(2 * 64 * 64).reshape(2, 64, 64) == 70, -0.1, 1.0),
+    "complex.npy": np.ones((2, 4, 4), complex),
+    "beyond_float32.npy": np.full((2, 4, 4), 1e300),
     "none.npy": np.ones((0, 4, 4)),
     "pickled.npy": np.array([{}], dtype=object),
     "movie.xyz": b"1",
@@ -204,8 +250,11 @@ def test_connectivity_files(tmp_path, suffix):
         ("absent.npy", None),
         ("small.npy", np.ones((3, 3))),
         ("nan.npy", np.full((6, 6), np.nan)),
+        ("beyond_float32.npy", np.full((6, 6), 1e300)),
         ("words.npy", np.full((6, 6), "a")),
+        ("complex.npy", np.ones((6, 6), complex)),
         ("broken.npz", b"PK"),
+        ("damaged.npz", b"PK\x03\x04" + bytes(50)),
         ("broken.safetensors", b"123"),
         ("matrix.csv", b"1,2"),
     ],
@@ -231,6 +280,9 @@ def test_recording_and_truth_survive_the_disk(tmp_path, simulated):
     for name in ("connectivity", "types", "field"):
         assert torch.equal(getattr(known, name), getattr(truth, name)), name
     assert known.neuron_types == truth.neuron_types
+    kept = back.activity[0, 0].item()
+    back.activity[0, 0] += 1  # mapped copy-on-write: nothing reaches the file
+    assert Recording.load(tmp_path).activity[0, 0].item() == kept
     assert not any(
         torch.equal(value, truth.connectivity)
         for value in vars(recording).values()
