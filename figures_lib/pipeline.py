@@ -183,8 +183,10 @@ class Run:
         folder.parent.mkdir(parents=True, exist_ok=True)
         shutil.rmtree(folder, ignore_errors=True)
         for leftover in folder.parent.glob(f".{folder.name}.*"):
-            shutil.rmtree(leftover, ignore_errors=True)
-        part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+            if _abandoned(leftover):
+                shutil.rmtree(leftover, ignore_errors=True)
+        prefix = f".{folder.name}.{os.getpid()}."
+        part = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
         started = time.perf_counter()
         compute(part)
         seconds = time.perf_counter() - started
@@ -199,7 +201,12 @@ class Run:
             },
         }
         _write_json(part / "done.json", done)
-        part.replace(folder)
+        try:
+            part.replace(folder)
+        except OSError:
+            if not (folder / "done.json").exists():
+                raise
+            shutil.rmtree(part)  # another process was first with the same result
         return folder
 
     def _done(self) -> dict[str, dict[str, Any]]:
@@ -265,7 +272,7 @@ def open_run(
         ConfigError: the configuration cannot be run.
     """
     changes = dict(overrides or {}) | ({} if seed is None else {"seed": seed})
-    experiment = load_experiment(_found(config), changes)
+    experiment = load_experiment(find_input(config), changes)
     external, weights = experiment.external_input, experiment.connectivity
     experiment = experiment.model_copy(
         update={
@@ -277,13 +284,14 @@ def open_run(
     return Run(experiment, folder.resolve())
 
 
-def _found(path: str | Path) -> Path:
-    path = Path(path)
-    return path if path.exists() or path.is_absolute() else ROOT / path
+def find_input(path: str | Path) -> Path:
+    """A file as the user names it: from the working directory, or else from the repository."""
+    path, elsewhere = Path(path), ROOT / path
+    return elsewhere if elsewhere.exists() and not path.exists() else path
 
 
 def _located(source: str | None) -> str | None:
-    return None if source is None else str(_found(source))
+    return None if source is None else str(find_input(source))
 
 
 def _content(source: str | None) -> list[str] | None:
@@ -295,14 +303,35 @@ def _content(source: str | None) -> list[str] | None:
     return [_file_digest(file) if file.is_file() else "" for file in files]
 
 
+def _abandoned(part: Path) -> bool:
+    """Whether no other living process writes ``.STAGE-KEY.PROCESS.*``, an unfinished stage."""
+    owner = part.name.split(".")[2]
+    if not owner.isdigit() or int(owner) == os.getpid():
+        return True
+    try:
+        os.kill(int(owner), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # alive, but of another user
+        return False
+    return False
+
+
 def _sources(modules: Iterable[str]) -> list[str]:
     """The code version of a stage: hashes of the modules that it uses."""
-    return [_file_digest(Path(__file__).with_name(f"{module}.py")) for module in modules]
+    return [_LOADED[module] for module in modules]
 
 
 def _file_digest(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# Read once, with the code itself: a file that is edited later is not what this process runs.
+_LOADED = {
+    module: _file_digest(Path(__file__).with_name(f"{module}.py"))
+    for module in {*SIMULATE_CODE, *INFER_CODE, *SCORE_CODE}
+}
 
 
 def _digest(*parts: Any) -> str:

@@ -1,11 +1,15 @@
 """The staged cache: nothing twice, nothing stale, nothing half."""
 
 import json
+import re
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from conftest import TEST_CONFIG
+from conftest import ROOT, TEST_CONFIG
 
 from figures_lib import pipeline
 from figures_lib.config import ConfigError
@@ -192,3 +196,67 @@ def test_progress_is_replayed_from_a_finished_inference(tmp_path):
 def test_cuda_where_there_is_none(tmp_path):
     with pytest.raises(ConfigError, match="device"):
         open_run(TEST_CONFIG, tmp_path, {"device": "cuda"}).check()
+
+
+def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    stage = run.out / "stages" / f".simulate-{run._simulate_key()}"
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    with subprocess.Popen(["sleep", "600"]) as living:
+        for process in (living, dead):
+            Path(f"{stage}.{process.pid}.x").mkdir(parents=True)
+        run.simulate()
+        kept = [path.name for path in (run.out / "stages").glob(".*")]
+        living.terminate()
+    assert kept == [f"{stage.name}.{living.pid}.x"]
+
+
+def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
+    """The slower takes the result of the faster and leaves nothing."""
+    real = pipeline.simulate
+
+    def slower(*args):
+        with monkeypatch.context() as patch:
+            patch.setattr(pipeline, "simulate", real)
+            patch.setattr(pipeline, "_abandoned", lambda part: False)
+            open_run(TEST_CONFIG, tmp_path, FAST).simulate()
+        return real(*args)
+
+    monkeypatch.setattr(pipeline, "simulate", slower)
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    recording, _ = run.simulate()
+    assert recording.activity.shape == (1500, 24)
+    assert [path.name for path in (tmp_path / "stages").iterdir()] == [
+        f"simulate-{run._simulate_key()}"
+    ]
+
+
+def test_key_is_of_the_code_that_was_loaded(tmp_path, monkeypatch):
+    """Editing a module while a kernel runs must not file its results under the new code."""
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    keys = run._simulate_key(), run._infer_key(), run._score_key()
+    monkeypatch.setattr(pipeline, "_file_digest", lambda path: "edited")
+    assert (run._simulate_key(), run._infer_key(), run._score_key()) == keys
+
+
+def test_code_of_a_stage_is_everything_it_imports():
+    """Together with the stages before it, whose keys its own key holds."""
+    code = set()
+    for entry, listed in (
+        ("simulator", pipeline.SIMULATE_CODE),
+        ("inference", pipeline.INFER_CODE),
+        ("scoring", pipeline.SCORE_CODE),
+    ):
+        code |= set(listed)
+        assert _imported({entry}) <= code
+
+
+def _imported(modules):
+    found, waiting = set(), set(modules)
+    while waiting:
+        name = waiting.pop()
+        found.add(name)
+        text = (ROOT / "figures_lib" / f"{name}.py").read_text()
+        waiting |= set(re.findall(r"from figures_lib\.(\w+) import", text)) - found
+    return found
