@@ -1,26 +1,28 @@
 """The command line: ``python -m figures_lib run`` and ``build``."""
 
 import argparse
+import os
 import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.config import ConfigError
 from figures_lib.notebooks import execute_notebooks
-from figures_lib.pipeline import open_run
+from figures_lib.pipeline import ROOT, Run, find_input, open_run
 from figures_lib.site import build_site
 
-BAD_INPUT, FAILURE, INTERRUPTED = 2, 1, 130
+BAD_INPUT, FAILURE = 2, 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 when done, 2 for bad input, 1 for anything else."""
-    options = _parser().parse_args(arguments)
     try:
+        options = _parser().parse_args(arguments)
         options.command(options)
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -34,15 +36,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return BAD_INPUT if reason else FAILURE
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
-        return INTERRUPTED
+        return FAILURE
     except Exception as error:  # one line for the user; nothing computed is lost
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILURE
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    """Reports a wrong command line as any other bad input: one line, exit code 2."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}; see {self.prog} --help")
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m figures_lib", description=__doc__)
+    parser = _Parser(prog="python -m figures_lib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="execute all notebooks of Figure 3 into a folder")
     run.add_argument("--config", required=True, help="experiment, e.g. config/fig3.yaml")
@@ -71,9 +80,20 @@ def _run(options: argparse.Namespace) -> None:
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"--out: {options.out} is a file; name a folder")
     run.check()
-    config = Path(options.config)
-    execute_notebooks(config, options.out, overrides, lambda line: print(line, flush=True))
+    execute_notebooks(
+        find_input(options.config),
+        options.out,
+        overrides | _inputs_from_root(run),
+        lambda line: print(line, flush=True),
+    )
     print(f"metrics: {options.out / 'metrics.json'}")
+
+
+def _inputs_from_root(run: Run) -> dict[str, str]:
+    """Overrides that name the input files as seen from the root, where notebooks run."""
+    external, weights = run.experiment.external_input, run.experiment.connectivity
+    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
+    return {key: os.path.relpath(path, ROOT) for key, path in sources.items() if path}
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -1,14 +1,18 @@
 """The command line: exit codes, and one line for bad input."""
 
 import json
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import nbformat
-import papermill
+import numpy as np
 import pytest
 from conftest import ROOT, TEST_CONFIG
+from papermill.exceptions import PapermillExecutionError
 
+from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
 from figures_lib.notebooks import NOTEBOOKS
 
@@ -64,16 +68,16 @@ def test_run_writes_what_the_contract_says(executed_run):
 
 @pytest.mark.parametrize("folder", [".", "book"])
 def test_plain_papermill_from_root_and_book(tmp_path, executed_run, folder):
-    """The notebook finds its configuration from either folder."""
-    source = ROOT / "book" / "01_model.ipynb"
-    out = tmp_path / "out.ipynb"
-    papermill.execute_notebook(
-        str(source),
-        str(out),
-        parameters={"out": str(executed_run), "seed": 0},
-        cwd=str(ROOT / folder),
-        progress_bar=False,
+    """The command of the README, with a configuration named from the root."""
+    source, out = (
+        os.path.relpath(ROOT / "book" / "01_model.ipynb", ROOT / folder),
+        tmp_path / "o.ipynb",
     )
+    command = [sys.executable, "-m", "papermill", source, str(out), "--log-level", "ERROR"]
+    command += ["-p", "config", "config/fig3_test.yaml", "-p", "seed", "3"]
+    command += ["-p", "out", str(executed_run)]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / folder)
+    assert answer.returncode == 0, answer.stderr
     assert "64 neurons" in out.read_text()
 
 
@@ -87,3 +91,50 @@ def test_module_runs_as_a_command():
     assert answer.returncode == 0
     assert "run" in answer.stdout
     assert "build" in answer.stdout
+
+
+@pytest.mark.parametrize("arguments", [[], ["run"], ["run", "--config"], ["walk"], ["build"]])
+def test_a_wrong_command_line_is_one_line_and_exit_code_2(capsys, arguments):
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert "--help" in error
+
+
+@pytest.mark.parametrize(
+    ("raised", "code", "told"),
+    [
+        (KeyboardInterrupt(), 1, "continues"),
+        (OSError("disk full"), 1, "disk full"),
+        (PapermillExecutionError(3, 1, "", "ConfigError", "seed: too odd", []), 2, "too odd"),
+        (PapermillExecutionError(3, 1, "", "KeyError", "'x'", []), 1, "KeyError"),
+    ],
+    ids=["interrupt", "any", "bad input in a notebook", "any in a notebook"],
+)
+def test_exit_codes_while_notebooks_run(tmp_path, capsys, monkeypatch, raised, code, told):
+    def execute(*_):
+        raise raised
+
+    monkeypatch.setattr(command_line, "execute_notebooks", execute)
+    assert main(["run", "--config", str(TEST_CONFIG), "--out", str(tmp_path)]) == code
+    error = capsys.readouterr().err
+    assert told in error
+    assert len(error.splitlines()) == 1
+
+
+def test_inputs_named_from_another_folder_reach_the_notebooks(tmp_path, monkeypatch):
+    """They run in the root, and are given no absolute path."""
+    given = {}
+    monkeypatch.setattr(
+        command_line,
+        "execute_notebooks",
+        lambda config, _out, overrides, _report: given.update(overrides, config=config),
+    )
+    monkeypatch.chdir(tmp_path)
+    np.save("movie.npy", np.ones((3, 4, 4), np.float32))
+    movie = ["-p", "external_input.source=movie.npy"]
+    assert main(["run", "--config", "config/fig3_test.yaml", *movie, "--out", "out"]) == 0
+    source = Path(given["external_input.source"])
+    assert not source.is_absolute()
+    assert (ROOT / source).resolve() == tmp_path / "movie.npy"
+    assert given["config"] == TEST_CONFIG
