@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import yaml
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.config import ConfigError
@@ -100,14 +99,11 @@ def _build(options: argparse.Namespace) -> None:
     print(f"site: {build_site(options.run, options.out)}")
 
 
-def _assignment(text: str) -> tuple[str, object]:
+def _assignment(text: str) -> tuple[str, str]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"-p {text!r}: write dotted.key=value, e.g. simulation.noise=0.5")
-    try:
-        return key, yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"-p {text!r}: {value!r} is not a YAML value; quote it") from None
+    return key, value
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ key, what was found and what is allowed.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -195,7 +196,7 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
 
 def _read_yaml(path: Path) -> dict[str, Any]:
     try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+        tree = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror or error}; name an existing YAML file such as "
@@ -209,11 +210,26 @@ def _read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
+class _Loader(yaml.SafeLoader):
+    """YAML in which 1e-3 is a number: YAML 1.1, as PyYAML reads it, demands 1.0e-3."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
+    list("-+0123456789"),
+)
+
+
+def _parse(text: str) -> Any:
+    return yaml.load(text, _Loader)
+
+
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
     """Set one dotted key in the raw tree; list items are named by their index."""
     if isinstance(value, str):
         try:
-            value = yaml.safe_load(value)
+            value = _parse(value)
         except yaml.YAMLError:
             raise ConfigError(f"{dotted}: {value!r} is not a YAML value; quote it") from None
     *parents, last = dotted.split(".")

@@ -17,8 +17,8 @@ logger = logging.getLogger(__name__)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a bad file gets one line: ours
 
 SUPERSAMPLING = 4  # the silhouette is drawn at this multiple of the grid and averaged
-STRIDES = 8  # steps that the animal takes over the movie
-CROSSINGS = 1  # times that it walks through the picture
+STRIDES = 5  # steps that the animal takes over the movie
+WALK = (0.1, 0.9)  # where its centre starts and ends, in widths of the picture
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LARGEST = 2**31  # values of a movie file beyond which it is refused
 COMPLETE = 0.9  # decoded share of the images that a video promises; less was cut short
@@ -118,7 +118,7 @@ def walking_animal(images: int, side: int, seed: int) -> Float[np.ndarray, "imag
 
 def _animal(x: np.ndarray, y: np.ndarray, time: float) -> np.ndarray:
     """1 inside the silhouette at a fraction of the movie, 0 outside."""
-    centre = 1.75 * (CROSSINGS * time % 1) - 0.375
+    centre = WALK[0] + (WALK[1] - WALK[0]) * time
     gait = 2 * np.pi * STRIDES * time
     bob = 0.015 * np.cos(2 * gait)
     u, v = x - centre, y - bob

@@ -166,7 +166,7 @@ def fields(
     """Figure 3 f and g: true and learned field at some frames, on one grey scale."""
     low, high = float(true.min()), float(true.max())
     with style():
-        figure, axes = plt.subplots(2, len(frames), figsize=(1.9 * len(frames) + 0.8, 4.1))
+        figure, axes = plt.subplots(2, len(frames), figsize=(1.4 * len(frames) + 0.9, 3.2))
         for row, values in zip(axes, (true, learned), strict=True):
             for ax, frame, image in zip(row, frames, images_from_grid(values), strict=True):
                 shown = ax.imshow(image, cmap="gray", vmin=low, vmax=high)
@@ -175,7 +175,7 @@ def fields(
         for row, name, letter in zip(axes, ("true Ω", "learned Ω*"), "fg", strict=True):
             row[0].set_ylabel(name)
             row[0].set_title(letter, loc="left", fontweight="bold")
-        figure.colorbar(shown, ax=axes, label="external input Ω (dimensionless)", shrink=0.7)
+        figure.colorbar(shown, ax=axes, label="external input Ω", shrink=0.8)
     return figure
 
 

@@ -97,3 +97,9 @@ def test_published_parameters():
         "time_step": 0.01,
         "noise": 1.0,
     }
+
+
+@pytest.mark.parametrize("text", ["5e-1", "5E-1", "0.5", "+5e-1", ".5"])
+def test_numbers_are_read_as_people_write_them(text):
+    experiment = load_experiment(TEST_CONFIG, {"simulation.noise": text})
+    assert experiment.simulation.noise == 0.5
