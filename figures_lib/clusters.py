@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.cluster.hierarchy import fcluster, linkage
-from scipy.spatial.distance import cdist
+from scipy.spatial.distance import squareform
 from torch import Tensor
 
-VISITED = 0.005  # share of the activity below which a knot is too rare to compare
+LEAST_SPREAD = 1e-4  # functions that differ by a smaller share of their size are one function
 GAP = 1.5  # ratio of successive merge distances that separates types from noise
 SIMILAR = 0.6  # of gaps this close to the widest, the one with more types is taken
 LEAST_SHARE, LEAST = 0.02, 4  # a group of fewer neurons is a stray, not a type
@@ -20,20 +20,19 @@ LEAST_SHARE, LEAST = 0.02, 4  # a group of fewer neurons is a stray, not a type
 def cluster_functions(
     update: Float[Tensor, "neuron knot"],
     transfer: Float[Tensor, "neuron knot"],
-    density: Float[Tensor, " knot"],
+    density: Float[Tensor, "neuron knot"],
     max_types: int,
 ) -> Int[Tensor, " neuron"]:
     """Group neurons by the shape of φ_i and ψ_i.
 
-    Average-linkage clustering of the two functions, each weighted by the visited density and
-    scaled to equal total variance. Only merges of two groups of some size can separate types;
-    the widest relative gap between the distances of such merges tells where types end and
-    noise begins. Strays join the nearest type.
+    Average-linkage clustering of the distances between the functions. Only merges of two
+    groups of some size can separate types; the widest relative gap between the distances of
+    such merges tells where types end and noise begins. Strays join the nearest type.
 
     Args:
-        update: φ_i at the knots; its free constant is removed here.
-        transfer: ψ_i at the knots; its free scale is removed here.
-        density: how often all neurons together visit each knot.
+        update: φ_i at the knots; its free constant does not count.
+        transfer: ψ_i at the knots; its free scale does not count.
+        density: how often each neuron visits each knot; every row sums to 1.
         max_types: upper bound on the number of types.
 
     Returns:
@@ -41,16 +40,15 @@ def cluster_functions(
 
     Source: the clusters of Figure 3's learned embedding.
     """
-    features = function_shapes(update, transfer, density).double().cpu().numpy()
-    merges = linkage(features, "average")
-    least = max(LEAST, int(LEAST_SHARE * len(features)))
+    distances = shape_distances(update, transfer, density).cpu().numpy()
+    merges = linkage(squareform(distances, checks=False), "average")
+    least = max(LEAST, int(LEAST_SHARE * len(distances)))
     labels = fcluster(merges, _cut(merges, least, max_types), "distance")
     names, counts = np.unique(labels, return_counts=True)
     large = names[counts >= least] if (counts >= least).any() else names[[counts.argmax()]]
-    centres = np.stack([features[labels == name].mean(0) for name in large])
-    nearest = cdist(features, centres).argmin(1)
+    away = np.stack([distances[:, labels == name].mean(1) for name in large], 1)
     own = {name: index for index, name in enumerate(large)}
-    found = [own.get(name, stray) for name, stray in zip(labels, nearest, strict=True)]
+    found = [own.get(name, stray) for name, stray in zip(labels, away.argmin(1), strict=True)]
     order = {name: rank for rank, name in enumerate(dict.fromkeys(found))}
     return torch.tensor([order[name] for name in found])
 
@@ -70,18 +68,40 @@ def _cut(merges: np.ndarray, least: int, max_types: int) -> float:
     return float(between[wide[-1]]) * (1 - 1e-9) if len(wide) else np.inf
 
 
-def function_shapes(
+def shape_distances(
     update: Float[Tensor, "neuron knot"],
     transfer: Float[Tensor, "neuron knot"],
-    density: Float[Tensor, " knot"],
-) -> Float[Tensor, "neuron feature"]:
-    """φ_i without its constant and ψ_i at unit norm, weighted by the visited density."""
-    weight = torch.where(density > VISITED * density.sum(), density, 0.0)
-    weight = weight / weight.sum()
-    update = update - (update @ weight)[:, None]
-    transfer = transfer / (transfer**2 @ weight).sqrt().clamp_min(1e-12)[:, None]
-    parts = []
-    for values in (update, transfer):
-        centred = (values - values.mean(0)) * weight.sqrt()
-        parts.append(centred / (centred.norm() / len(values) ** 0.5).clamp_min(1e-12))
-    return torch.cat(parts, 1)
+    density: Float[Tensor, "neuron knot"],
+) -> Float[Tensor, "neuron neuron"]:
+    """Distances of all pairs of neurons, each compared over the activity that both visit.
+
+    With the weight r_ik·r_jk, r = √density, at knot k: the variance of φ_i − φ_j, plus
+    2 − 2|cos(ψ_i, ψ_j)|, each divided by its mean over all pairs. What a neuron rarely visits
+    is poorly known, and says nothing here.
+
+    Args:
+        update: φ_i at the knots.
+        transfer: ψ_i at the knots.
+        density: how often each neuron visits each knot; every row sums to 1.
+    """
+    update, transfer, root = update.double(), transfer.double(), density.double().sqrt()
+    overlap = (root @ root.T).clamp_min(1e-12)
+
+    def inner(values: Tensor) -> Tensor:
+        return (values * root) @ (values * root).T / overlap
+
+    def mean(values: Tensor) -> Tensor:  # of neuron i, over what i and j visit
+        return (values * root) @ root.T / overlap
+
+    shift = mean(update) - mean(update).T
+    square = mean(update**2) + mean(update**2).T - 2 * inner(update) - shift**2
+    norms = (mean(transfer**2) * mean(transfer**2).T).sqrt().clamp_min(1e-300)
+    parts = (
+        (square, float(mean(update**2).mean())),
+        (2 - 2 * (inner(transfer) / norms).abs(), 1.0),
+    )
+    total = torch.zeros_like(square)
+    for part, size in parts:
+        part = part.clamp_min(0).fill_diagonal_(0)
+        total += part / part.mean().clamp_min(LEAST_SPREAD**2 * size + 1e-300)
+    return total.sqrt()

@@ -109,14 +109,14 @@ class ExternalInput(_Section):
 class FieldNetwork(_Section):
     """The SIREN that represents the field Ω*(x, y, t), and how it is fitted."""
 
-    layers: PositiveInt = 5
-    width: PositiveInt = 128
+    layers: PositiveInt = 4
+    width: PositiveInt = 256
     omega: Positive = 30.0
-    time_scale: Positive = 4.0
+    time_scale: Positive = 3.0
     space_scale: Positive = 1.0
-    steps: PositiveInt = 1500
+    steps: PositiveInt = 1300
     batch: PositiveInt = 4096
-    learning_rate: Positive = 5e-4
+    learning_rate: Positive = 1.5e-3
 
 
 class GraphNetwork(_Section):
@@ -133,14 +133,14 @@ class GraphNetwork(_Section):
 
 
 class Inference(_Section):
-    """The sweeps of exact least squares: shared, then per neuron, then per type."""
+    """The sweeps of exact least squares: shared, per neuron, then three rounds per type."""
 
     frames_per_neuron: Positive = 4.0
     knots: Annotated[int, Field(ge=4)] = 24
     type_knots: Annotated[int, Field(ge=4)] = 64
-    shared_sweeps: Count = 5
+    shared_sweeps: PositiveInt = 5
     neuron_sweeps: Count = 12
-    type_sweeps: Count = 14
+    type_sweeps: PositiveInt = 6
     window: PositiveInt = 100
     max_types: PositiveInt = 20
 

@@ -7,6 +7,7 @@ is touched any more, so a step costs milliseconds.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -67,7 +68,7 @@ def fit_embedding(
         loss = torch.stack(
             [(density[chosen] * error**2).sum(1).mean() for error in errors]
         ).sum()
-        _step(optimiser, schedule, loss)
+        _step(loss, [optimiser], [schedule])
     return torch.stack(snapshots)
 
 
@@ -109,7 +110,7 @@ def fit_functions(
             receiver = centres[group].expand_as(centres) if pairs else None
             error = (_transfer(gnn, centres, x, receiver) - target) / spread[1]
             loss = loss + (weight * error**2).sum(1).mean() / len(transfer)
-        _step(optimiser, schedule, loss)
+        _step(loss, [optimiser], [schedule])
 
 
 def fit_field(
@@ -132,16 +133,33 @@ def fit_field(
     Source: equation (2); Sitzmann et al. 2020 for the network.
     """
     siren = Siren(config).to(field.device)
-    optimiser = torch.optim.Adam(siren.parameters(), lr=config.learning_rate)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimiser, config.learning_rate, total_steps=config.steps + 1, pct_start=0.05
-    )
+    first, *later = siren.hidden
+    inner = [parameter for layer in later for parameter in layer.parameters()]
+    matrices = [parameter for parameter in inner if parameter.ndim == 2]
+    others = [parameter for parameter in inner if parameter.ndim == 1]
+    others += [*first.parameters(), *siren.output.parameters()]
+    # Muon orthogonalises the step of a square matrix, so that all its directions learn at the
+    # same speed: the fine detail of the movie arrives in half the steps that Adam takes.
+    optimisers = [
+        torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.0),
+        torch.optim.Adam(others, lr=config.learning_rate),
+    ]
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            config.learning_rate,
+            total_steps=config.steps + 1,
+            pct_start=0.05,
+            cycle_momentum=False,
+        )
+        for optimiser in optimisers
+    ]
     for _ in range(config.steps if field.numel() else 0):
         row = torch.randint(len(field), (config.batch,), device=field.device)
         window = torch.randint(len(times), (config.batch,), device=field.device)
         points = torch.cat([positions[row], times[window, None]], 1)
         loss = ((siren(points) - field[row, window]) ** 2).mean()
-        _step(optimiser, schedule, loss)
+        _step(loss, optimisers, schedules)
     return siren
 
 
@@ -153,14 +171,16 @@ def _transfer(gnn: GNN, sender: Tensor, x: Tensor, receiver: Tensor | None = Non
 
 
 def _step(
-    optimiser: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
     loss: Tensor,
+    optimisers: Sequence[torch.optim.Optimizer],
+    schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
 ) -> None:
-    optimiser.zero_grad(set_to_none=True)
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
     loss.backward()
-    optimiser.step()
-    schedule.step()
+    for optimiser, schedule in zip(optimisers, schedules, strict=True):
+        optimiser.step()
+        schedule.step()
 
 
 def network_scale(knots: Float[Tensor, " knot"], density: Float[Tensor, " knot"]) -> float:

@@ -7,8 +7,12 @@ Equation (2) keeps its value under
 
 Convention (i): the largest |ψ*| over the visited activity is 1, as in the paper's figure.
 Convention (ii): the rows of W* come from one distribution, so the robust scale of every
-modulated row is made that of the rows without modulation, where Ω = 1 is known.
+modulated row is made that of the rows without modulation, where Ω = 1 is known. N weights tell
+it to √(2/N) only; the rest is told by the field, which is smooth in space while the errors of
+neighbouring rows are independent (:func:`smooth_scales`).
 """
+
+import math
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -16,6 +20,8 @@ from torch import Tensor
 
 VISITED = (0.005, 0.995)  # quantiles of the activity between which functions are compared
 GRID = 201  # points of that range at which they are evaluated
+LENGTHS = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7)  # of the field [grid widths]
+TEXTURES = (0.0, 1e-3, 0.01, 0.03, 0.1, 0.3)  # share of the variance without smoothness
 
 
 def visited_grid(
@@ -43,8 +49,8 @@ def transfer_scale(values: Float[Tensor, "*group x"]) -> Float[Tensor, "*group"]
 
 
 def row_scales(
-    connectivity: Float[Tensor, "neuron neuron"], modulated: Bool[Tensor, " neuron"]
-) -> Float[Tensor, " neuron"]:
+    connectivity: Float[Tensor, "row neuron"], modulated: Bool[Tensor, " row"]
+) -> Float[Tensor, " row"]:
     """The scale of each modulated row of W relative to the unmodulated rows (convention ii).
 
     The scale s_i solves mean_j ρ(w_ij/s_i) = c with ρ(u) = u²/(1 + u²); c is the value that
@@ -53,8 +59,8 @@ def row_scales(
     whose scale N entries cannot tell better than √(2/N).
 
     Args:
-        connectivity: W before the convention.
-        modulated: neurons that receive the hidden field.
+        connectivity: rows of W before the convention.
+        modulated: rows whose neuron receives the hidden field.
 
     Returns:
         s_i for modulated rows, 1 for the others; all 1 if there is nothing to compare with.
@@ -73,6 +79,61 @@ def row_scales(
         estimate = estimate * (_rho(rows / estimate[:, None]).mean(1) / target)
     scales[modulated] = estimate
     return scales
+
+
+def scale_error(connectivity: Float[Tensor, "neuron neuron"], modulated: Tensor) -> float:
+    """Standard error of log s_i, from rows whose scale is known: those without modulation.
+
+    Every other one of them is treated as if it were modulated. With fewer than eight rows the
+    bound for Cauchy rows, √(2/N), is returned.
+    """
+    rows = (~modulated).nonzero()[:, 0]
+    if len(rows) < 8:
+        return math.sqrt(2 / connectivity.shape[1])
+    pretended = torch.arange(len(rows), device=rows.device) % 2 == 0
+    logarithms = row_scales(connectivity[rows], pretended)[pretended].log()
+    spread = (logarithms - logarithms.median()).abs().median()
+    return 1.4826 * float(spread)  # of a normal distribution; strays do not count
+
+
+def smooth_scales(
+    positions: Float[Tensor, "input 2"], field: Float[Tensor, "input window"], error: float
+) -> Float[Tensor, " input"]:
+    """Factors that make the time mean of the field as smooth as it is likely to be.
+
+    The time mean of log Ω_i at (x_i, y_i) is taken as a Gaussian process, of Matérn-3/2
+    covariance plus texture, observed with the independent errors of the row scales. Its
+    amplitude, length and texture are those of greatest likelihood; the posterior mean replaces
+    the observation. A field without smoothness is left as it is up to a common shrinkage.
+
+    Args:
+        positions: (x, y) of the modulated neurons [grid widths].
+        field: Ω_i in each window, with the row scales of :func:`row_scales` applied.
+        error: standard deviation of the log of these scales (:func:`scale_error`).
+
+    Returns:
+        The factor by which each row of the field is to be multiplied.
+    """
+    observed = field.clamp_min(1e-6).log().mean(1).double()
+    if len(observed) < 3 or not error > 0:
+        return torch.ones_like(field[:, 0])
+    deviation = observed - observed.mean()
+    distance = torch.cdist(positions.double(), positions.double())
+    amplitudes = torch.logspace(-6, 1, 57, dtype=torch.double, device=field.device)[:, None]
+    greatest, smooth = -math.inf, deviation
+    for length in LENGTHS:
+        scaled = math.sqrt(3) * distance / length
+        variances, modes = torch.linalg.eigh((1 + scaled) * torch.exp(-scaled))
+        projected = modes.T @ deviation
+        for texture in TEXTURES:
+            signal = amplitudes * ((1 - texture) * variances.clamp_min(0) + texture)
+            total = signal + error**2
+            likelihood = -0.5 * (projected**2 / total + total.log()).sum(1)
+            index = int(likelihood.argmax())
+            if likelihood[index] > greatest:
+                greatest = float(likelihood[index])
+                smooth = modes @ (projected * signal[index] / total[index])
+    return (smooth - deviation).exp().to(field)
 
 
 def _rho(ratio: Tensor) -> Tensor:

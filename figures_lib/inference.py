@@ -10,29 +10,49 @@ truth: it is not an argument.
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib import fitting, gauge
+from figures_lib.acceleration import accelerated_sweeps
 from figures_lib.clusters import cluster_functions
 from figures_lib.config import Experiment
 from figures_lib.gnn import GNN
-from figures_lib.model import History, Model, Sweep
+from figures_lib.model import History, Model, Sweep, window_centres
 from figures_lib.recording import Recording
 from figures_lib.siren import Siren
-from figures_lib.sweeps import Data, Estimate, Pools, pooled, prepare, start, sweep
+from figures_lib.sweeps import Data, Estimate, Pools, pooled, prepare, start
 from figures_lib.tables import evaluate, locate, resample, spanning
+from figures_lib.windows import choose_windows, rewindow
 
 Progress = Callable[[Sweep], None]
 LEAST_FRAMES = 8192  # even a small network is given this many frames a sweep
+ROUNDS = 3  # of sweeps by type; before each but the first the windows are chosen anew
 
 
 class InferenceError(RuntimeError):
     """Inference stopped because the estimate diverged; the message says where and why."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where inference stands after a sweep.
+
+    Attributes:
+        phase: "shared", "neuron" or "type": how many neurons share a function.
+        data: the sampled frames that the sweep read.
+        estimate: the unknowns after it.
+        types: the type of each neuron, once they are found.
+    """
+
+    phase: str
+    data: Data
+    estimate: Estimate
+    types: Int[Tensor, " neuron"] | None = None
 
 
 def infer(
@@ -60,39 +80,74 @@ def infer(
     Source: equation (2); Figure 3 d–g and the learned functions.
     """
     torch.manual_seed(experiment.seed)
-    settings = experiment.inference
     history: list[Sweep] = []
-    neurons = recording.activity.shape[1]
+    last: dict[str, Stage] = {}
+    started = time.perf_counter()
+    for stage in converge(recording, experiment, device):
+        if not math.isfinite(stage.estimate.loss):
+            raise InferenceError(
+                f"sweep {len(history)} ({stage.phase}) gave non-finite values: look for silent "
+                "or runaway neurons in the recording, or raise inference.frames_per_neuron"
+            )
+        history.append(_report(stage, len(history), time.perf_counter() - started))
+        if progress is not None:
+            progress(history[-1])
+        last["single" if stage.types is None else "type"] = stage
+        started = time.perf_counter()
+    return _finish(recording, experiment, last["single"], last["type"], history)
+
+
+def converge(
+    recording: Recording, experiment: Experiment, device: torch.device | str = "cpu"
+) -> Iterator[Stage]:
+    """All sweeps, coarse to fine: the algorithm.
+
+    Minimises Σ_t Σ_i (x'_i − φ_i(x_i) − Ω_i(t) Σ_j W_ij ψ_j(x_j))² with φ and ψ as tables and Ω
+    constant in windows, by going round W, φ, Ω, ψ, each solved exactly given the others. What
+    neurons share grows less, then more: one ψ for all; one φ and ψ a neuron, whose shapes
+    tell the types; one φ and ψ a type, with the windows of Ω chosen anew between rounds.
+
+    Args:
+        recording: activity, derivative, positions and modulated neurons.
+        experiment: ``inference`` and ``graph_network.transfer`` are read.
+        device: where the linear algebra runs.
+    """
+    settings, neurons = experiment.inference, recording.activity.shape[1]
     frames = max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
+    windows = math.ceil(len(recording.activity) / settings.window)
     axis = spanning(recording.activity, settings.knots)
     everyone = torch.zeros(neurons, dtype=torch.long, device=device)
     each = torch.arange(neurons, device=device)
     shared_transfer = experiment.graph_network.transfer == "shared"
 
-    coarse = prepare(recording, axis, frames, settings.window, device)
+    coarse = prepare(recording, axis, frames, windows, device)
     estimate = start(coarse)
     for phase, count, pool in (
         ("shared", settings.shared_sweeps, everyone),
         ("neuron", settings.neuron_sweeps, everyone if shared_transfer else each),
     ):
-        pools = Pools(each, pool)
-        estimate = _run(coarse, estimate, pools, phase, count, history, progress)
-    single = estimate
-    types = find_types(coarse, estimate, settings.max_types)
+        begin = estimate
+        for estimate in accelerated_sweeps(coarse, begin, Pools(each, pool), count):
+            yield Stage(phase, coarse, estimate)
 
-    fine = prepare(recording, axis.refine(settings.type_knots), frames, settings.window, device)
+    types = find_types(coarse, estimate, settings.max_types)
+    fine = prepare(recording, axis.refine(settings.type_knots), frames, windows, device)
     pools = Pools(types, everyone if shared_transfer else types)
     estimate = share_within_types(coarse, fine, estimate, pools)
     if experiment.graph_network.transfer == "pair":
         estimate = split_receivers(estimate, types)
-    estimate = _run(fine, estimate, pools, "type", settings.type_sweeps, history, progress)
-    return _finish(recording, experiment, coarse, single, fine, estimate, types, history)
+    for round_ in range(ROUNDS):
+        if round_ > 0:
+            fine, estimate = rewindow(fine, estimate, choose_windows(fine, estimate))
+        begin = estimate
+        for estimate in accelerated_sweeps(fine, begin, pools, settings.type_sweeps):
+            yield Stage("type", fine, estimate, types)
 
 
 def find_types(data: Data, estimate: Estimate, max_types: int) -> Int[Tensor, " neuron"]:
     """The types that the per-neuron functions fall into."""
-    density = data.density.mean(0)
-    types = cluster_functions(estimate.update, estimate.transfer[0], density, max_types)
+    shapes = (estimate.update, estimate.transfer[0], data.density)
+    types = cluster_functions(*shapes, max_types)
     return types.to(estimate.update.device)
 
 
@@ -115,59 +170,38 @@ def split_receivers(estimate: Estimate, types: Int[Tensor, " neuron"]) -> Estima
     return replace(estimate, transfer=transfer, receivers=groups)
 
 
-def _run(
-    data: Data,
-    estimate: Estimate,
-    pools: Pools,
-    phase: str,
-    count: int,
-    history: list[Sweep],
-    progress: Progress | None,
-) -> Estimate:
-    for _ in range(count):
-        started = time.perf_counter()
-        estimate = sweep(data, estimate, pools)
-        if not math.isfinite(estimate.loss):
-            raise InferenceError(
-                f"sweep {len(history)} ({phase}) gave non-finite values: look for silent or "
-                "runaway neurons in the recording, or raise inference.frames_per_neuron"
-            )
-        shown = estimate.transfer[0]
-        report = Sweep(
-            index=len(history),
-            phase=phase,
-            loss=estimate.loss,
-            seconds=time.perf_counter() - started,
-            knots=data.axis.values(),
-            update=estimate.update.cpu(),
-            transfer=(shown / gauge.transfer_scale(shown)[:, None]).cpu(),
-        )
-        history.append(report)
-        if progress is not None:
-            progress(report)
-    return estimate
+def _report(stage: Stage, index: int, seconds: float) -> Sweep:
+    shown = stage.estimate.transfer[0]
+    return Sweep(
+        index=index,
+        phase=stage.phase,
+        loss=stage.estimate.loss,
+        seconds=seconds,
+        knots=stage.data.axis.values(),
+        update=stage.estimate.update.cpu(),
+        transfer=(shown / gauge.transfer_scale(shown)[:, None]).cpu(),
+    )
 
 
 def _finish(
     recording: Recording,
     experiment: Experiment,
-    coarse: Data,
-    single: Estimate,
-    fine: Data,
-    estimate: Estimate,
-    types: Int[Tensor, " neuron"],
+    single: Stage,
+    last: Stage,
     history: list[Sweep],
 ) -> Model:
     """Fix the gauge, then fit the networks to what the sweeps found."""
+    assert last.types is not None
+    coarse, fine, types = single.data, last.data, last.types
     device, config = types.device, experiment.graph_network
-    estimate, members = _scale_transfer(recording, fine, estimate, types)
-    connectivity, siren = _match_rows(recording, experiment, estimate)
+    estimate, members = _scale_transfer(recording, fine, last.estimate, types)
+    connectivity, siren = _match_rows(recording, experiment, fine, estimate)
 
     knots = coarse.axis.values(device)
     scale = fitting.network_scale(knots, coarse.density.mean(0))
     gnn = GNN(config, len(types), scale).to(device)
     embedding_steps = fitting.fit_embedding(
-        config, gnn, knots, single.update, single.transfer[0], coarse.density
+        config, gnn, knots, single.estimate.update, single.estimate.transfer[0], coarse.density
     )
     fitting.fit_functions(
         config,
@@ -188,6 +222,7 @@ def _finish(
         positions=recording.positions,
         modulated=recording.modulated,
         frames=recording.activity.shape[0],
+        windows=fine.windows,
         loss=estimate.loss,
         history=History(tuple(history), embedding_steps.cpu()),
     )
@@ -212,30 +247,18 @@ def _scale_transfer(
 
 
 def _match_rows(
-    recording: Recording, experiment: Experiment, estimate: Estimate
+    recording: Recording, experiment: Experiment, data: Data, estimate: Estimate
 ) -> tuple[Float[Tensor, "neuron neuron"], Siren]:
-    """Convention (ii), and the field network.
-
-    The scale of a row is known from its N weights to √(2/N) only. The field network is
-    smooth in space, so it averages these independent errors over neighbours; each row then
-    takes the scale at which its own Ω agrees best with the network.
-    """
-    rows = recording.modulated.to(estimate.field.device)
+    """Convention (ii), and the field network fitted to the field in that convention."""
+    rows = data.modulated
     scales = gauge.row_scales(estimate.connectivity, rows)
     if rows.all() and rows.numel():  # nothing to compare with: the mean of Ω is 1 instead
         scales = torch.ones_like(scales)
+    positions = recording.positions.to(rows.device)[rows]
     field = (estimate.field * scales[:, None])[rows]
-    windows = field.shape[1]
-    window, frames = experiment.inference.window, recording.activity.shape[0]
-    starts = torch.arange(windows, device=field.device) * window
-    times = (starts + (starts + window).clamp(max=frames) - 1) / (2 * frames)
-    positions = recording.positions.to(field.device)[rows]
+    error = gauge.scale_error(estimate.connectivity, rows)
+    scales[rows] *= gauge.smooth_scales(positions, field, error)
+    field = (estimate.field * scales[:, None])[rows]
+    times = window_centres(data.windows).to(rows.device)
     siren = fitting.fit_field(experiment.field_network, positions, field, times)
-    if rows.any():
-        with torch.no_grad():
-            smooth = torch.stack(
-                [siren(torch.cat([positions, t.expand(len(positions), 1)], 1)) for t in times],
-                1,
-            )
-        scales[rows] *= (smooth * field).sum(1) / (field * field).sum(1)
     return estimate.connectivity / scales[:, None], siren

@@ -56,6 +56,7 @@ class Model:
         positions: (x, y) of each neuron.
         modulated: neurons that receive the field.
         frames: length of the recording that time t = 0…1 spans [frames].
+        windows: equal parts of the recording in which Ω* is constant.
         loss: unexplained fraction of the variance of x' with the final networks.
         history: how it was found.
     """
@@ -66,6 +67,7 @@ class Model:
     positions: Float[Tensor, "neuron 2"]
     modulated: Bool[Tensor, " neuron"]
     frames: int
+    windows: int
     loss: float
     history: History
 
@@ -89,11 +91,11 @@ class Model:
 
     @torch.no_grad()
     def field(self, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame input"]:
-        """Ω* of the modulated neurons at the given frames."""
+        """Ω* of the modulated neurons at the given frames: the SIREN at the window's centre."""
         here = self.positions[self.modulated]
-        return torch.stack(
-            [self.siren(field_points(here, frame, self.frames)) for frame in frames]
-        )
+        windows, place = (frames * self.windows // self.frames).unique(return_inverse=True)
+        times = window_centres(self.windows)[windows]
+        return torch.stack([self.siren(field_points(here, time)) for time in times])[place]
 
     def save(self, folder: Path) -> None:
         """Write the model into an existing folder (safetensors and JSON)."""
@@ -114,6 +116,7 @@ class Model:
             "graph_network": self.gnn.config.model_dump(),
             "field_network": self.siren.config.model_dump(),
             "frames": self.frames,
+            "windows": self.windows,
             "loss": self.loss,
             "sweeps": [
                 {
@@ -146,6 +149,7 @@ class Model:
             gnn=gnn,
             siren=siren,
             frames=about["frames"],
+            windows=about["windows"],
             loss=about["loss"],
             history=history,
             **kept,
@@ -158,12 +162,14 @@ class Model:
         return self.gnn.embedding[first]
 
 
-def field_points(
-    positions: Float[Tensor, "point 2"], frame: Tensor | float, frames: int
-) -> Float[Tensor, "point 3"]:
+def window_centres(windows: int) -> Float[Tensor, " window"]:
+    """Time of the centre of each window as a fraction of the recording."""
+    return (torch.arange(windows) + 0.5) / windows
+
+
+def field_points(positions: Float[Tensor, "point 2"], time: Tensor) -> Float[Tensor, "point 3"]:
     """Arguments (x, y, t) of the field network; t runs from 0 to 1 over the recording."""
-    time = torch.as_tensor(float(frame) / frames).expand(len(positions), 1)
-    return torch.cat([positions, time.to(positions)], 1)
+    return torch.cat([positions, time.to(positions).expand(len(positions), 1)], 1)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -39,8 +39,8 @@ from figures_lib.simulator import simulate
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
 INFER_CODE = (
-    *("clusters", "config", "fitting", "gauge", "gnn", "inference", "model", "recording"),
-    *("siren", "sweeps", "tables"),
+    *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "inference", "model"),
+    *("recording", "siren", "sweeps", "tables", "windows"),
 )
 SCORE_CODE = ("gauge", "model", "rollout", "scoring", "simulator", "tables")
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")

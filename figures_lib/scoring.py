@@ -104,6 +104,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
         "phi.max_error": _worst_error(update_true, update_learned),
         "psi.max_error": _worst_error(transfer_true, transfer_learned),
         "loss.final": final_loss(recording, model),
+        "external_input.windows": model.windows,
     }
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)

@@ -83,7 +83,7 @@ def _shown(key: str, value: Any) -> str:
     if key.startswith("time."):
         return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
     if key.endswith((".r2", ".r2_gauge_free")):
-        return f"{value:.4f}"
+        return f"{value:.4f}" if value < 0.9999 else f"{value:.6f}"
     return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
 
 

@@ -39,7 +39,7 @@ class Block:
 
     position: Float[Tensor, "neuron time"]  # activity in units of knots
     derivative: Float[Tensor, "neuron time"]
-    window: Int[Tensor, " time"]
+    frame: Int[Tensor, " time"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,8 @@ class Data:
 
     axis: Axis
     blocks: tuple[Block, ...]
-    windows: int
+    total: int  # frames of the recording
+    windows: int  # equal parts of the recording in which Ω is constant
     modulated: Bool[Tensor, " neuron"]
     normal: Float[Tensor, "neuron knot knot"]  # Σ_t B_p(x_i)·B_q(x_i)
     power: float  # Σ_{i,t} (x'_i)² about the mean of each neuron
@@ -56,13 +57,17 @@ class Data:
     @property
     def frames(self) -> int:
         """Number of sampled frames."""
-        return sum(block.window.numel() for block in self.blocks)
+        return sum(block.frame.numel() for block in self.blocks)
 
     @property
     def density(self) -> Float[Tensor, "neuron knot"]:
         """How often each neuron visits each knot; every row sums to 1."""
         visits = self.normal.diagonal(dim1=1, dim2=2)
         return visits / visits.sum(1, keepdim=True)
+
+    def window(self, block: Block) -> Int[Tensor, " time"]:
+        """The window of every frame of a block: ⌊windows·frame/total⌋."""
+        return block.frame * self.windows // self.total
 
     def located(self) -> Iterator[tuple[Block, Tensor, Tensor]]:
         """Each block with the left knot and the fraction of every activity."""
@@ -101,7 +106,7 @@ def prepare(
     recording: Recording,
     axis: Axis,
     frames: int,
-    window: int,
+    windows: int,
     device: torch.device | str = "cpu",
 ) -> Data:
     """Sample about ``frames`` frames at a constant stride and express them on the axis.
@@ -110,7 +115,7 @@ def prepare(
         recording: activity and derivative, Float["time neuron"].
         axis: knots of the function tables.
         frames: number of frames to sample [frames].
-        window: length of the windows on which Ω is constant [frames].
+        windows: number of equal parts of the recording in which Ω is constant.
         device: where the sweeps will run.
     """
     total, neurons = recording.activity.shape
@@ -122,13 +127,12 @@ def prepare(
     for index in sampled.split(BLOCK):
         activity = recording.activity[index].to(device).T.contiguous()
         derivative = recording.derivative[index].to(device).T.contiguous()
-        block = Block(axis.coordinate(activity), derivative, (index // window).to(device))
+        block = Block(axis.coordinate(activity), derivative, index.to(device))
         gram(normal, *locate(block.position))
         power += float(((derivative - mean) ** 2).sum())
         blocks.append(block)
-    windows = (total - 1) // window + 1
     modulated = recording.modulated.to(device)
-    return Data(axis, tuple(blocks), windows, modulated, normal, power)
+    return Data(axis, tuple(blocks), total, windows, modulated, normal, power)
 
 
 def start(data: Data) -> Estimate:
@@ -203,7 +207,7 @@ def solve_connectivity(
         for block, left, fraction in data.located():
             messages = evaluate(table, left, fraction)
             target = block.derivative - evaluate(estimate.update, left, fraction)
-            target /= estimate.field[:, block.window]
+            target /= estimate.field[:, data.window(block)]
             gram_matrix.addmm_(messages, messages.T)
             cross.addmm_(messages, target[rows].T)
         gram_matrix.diagonal().add_(RIDGE * gram_matrix.diagonal().mean())
@@ -221,7 +225,7 @@ def _solve_update(
     moment = torch.zeros_like(estimate.update)
     for (block, left, fraction), received in zip(data.located(), drive, strict=True):
         rest = torch.addcmul(
-            block.derivative, estimate.field[:, block.window], received, value=-1
+            block.derivative, estimate.field[:, data.window(block)], received, value=-1
         )
         project(moment, rest - evaluate(estimate.update, left, fraction), left, fraction)
     return estimate.update + _solve(pooled(_regularised(data), pool), pooled(moment, pool))
@@ -234,8 +238,8 @@ def _solve_field(data: Data, estimate: Estimate, drive: list[Tensor]) -> Tensor:
     numerator, denominator = torch.zeros_like(field[rows]), torch.zeros_like(field[rows])
     for (block, left, fraction), received in zip(data.located(), drive, strict=True):
         rest = block.derivative - evaluate(estimate.update, left, fraction)
-        numerator.index_add_(1, block.window, (rest * received)[rows])
-        denominator.index_add_(1, block.window, (received * received)[rows])
+        numerator.index_add_(1, data.window(block), (rest * received)[rows])
+        denominator.index_add_(1, data.window(block), (received * received)[rows])
     known = denominator > 0  # a window that holds no sampled frame keeps its Ω
     ratio = torch.where(known, numerator / denominator, estimate.field[rows])
     field[rows] = ratio.clamp(*FIELD_BOUNDS)
@@ -248,7 +252,7 @@ def _solve_transfer(
     """Regress the back-projected residual on x_j; block Jacobi over the senders j."""
     moment, squared = torch.zeros_like(estimate.transfer), 0.0
     for (block, left, fraction), received in zip(data.located(), drive, strict=True):
-        field = estimate.field[:, block.window]
+        field = estimate.field[:, data.window(block)]
         error = block.derivative - evaluate(estimate.update, left, fraction)
         error.addcmul_(field, received, value=-1)
         squared += float((error * error).sum())

@@ -60,6 +60,7 @@ def test_inference_cannot_read_the_truth(experiment, simulated, model):
         assert torch.equal(value, _parameters(again)[name]), name
     assert not any(isinstance(value, Truth) for value in vars(recording).values())
     for name in (
+        "acceleration",
         "clusters",
         "fitting",
         "gauge",
@@ -68,6 +69,7 @@ def test_inference_cannot_read_the_truth(experiment, simulated, model):
         "model",
         "siren",
         "sweeps",
+        "windows",
     ):
         module = __import__(f"figures_lib.{name}", fromlist=["_"])
         assert "Truth" not in vars(module), name

@@ -29,6 +29,7 @@ FAST = {
 METRIC_KEYS = {
     *("connectivity.r2", "connectivity.slope", "connectivity.r2_gauge_free"),
     *("external_input.r2", "external_input.r2_gauge_free", "types.accuracy", "types.n_found"),
+    "external_input.windows",
     *("phi.max_error", "psi.max_error", "rollout.r2", "rollout.horizon_frames", "loss.final"),
     *("time.simulate_s", "time.infer_s", "time.total_s", "memory.peak_bytes", "device"),
     *("profile", "seed", "config_hash"),

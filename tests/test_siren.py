@@ -12,7 +12,7 @@ from figures_lib.siren import Siren
 
 def siren(seed=0, **settings):
     torch.manual_seed(seed)
-    return Siren(FieldNetwork(**settings))
+    return Siren(FieldNetwork(**{"layers": 5, "width": 128, **settings}))  # as published
 
 
 def unit_cube(count, seed=1):

@@ -7,20 +7,22 @@ import pytest
 import torch
 
 from figures_lib import gauge
+from figures_lib.acceleration import extrapolate
 from figures_lib.clusters import cluster_functions
 from figures_lib.recording import Recording
 from figures_lib.sweeps import Pools, prepare, solve_connectivity, start, sweep
 from figures_lib.tables import Axis, evaluate, gram, locate, project, resample, spanning
+from figures_lib.windows import choose_windows, rewindow
 
 
-def _planted(neurons=20, frames=3000, inputs=9, seed=0):
+def _planted(neurons=20, frames=3000, inputs=9, windows=30):
     """A recording made by hand from equation (2), with known W, Ω and tanh functions."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     activity = 2 * torch.randn(frames, neurons, generator=generator)
     weights = torch.randn(neurons, neurons, generator=generator).fill_diagonal_(0)
     field = torch.ones(frames, neurons)
-    level = 0.5 + torch.rand(frames // 100, inputs, generator=generator)
-    field[:, :inputs] = level.repeat_interleave(100, 0)
+    level = 0.5 + torch.rand(windows, inputs, generator=generator)
+    field[:, :inputs] = level[torch.arange(frames) * windows // frames]
     derivative = -1.5 * activity + field * (torch.tanh(activity) @ weights.T)
     recording = Recording(
         activity=activity,
@@ -61,7 +63,7 @@ def test_table_fit_recovers_a_table():
 
 def test_connectivity_is_exact_given_the_rest():
     recording, weights, level = _planted()
-    data = prepare(recording, spanning(recording.activity, 64), 3000, 100)
+    data = prepare(recording, spanning(recording.activity, 64), 3000, 30)
     knots = data.axis.values()
     field = torch.ones(20, data.windows)
     field[:9] = level.T
@@ -79,8 +81,8 @@ def test_connectivity_is_exact_given_the_rest():
 
 
 def test_sweeps_recover_planted_connectivity_functions_and_field():
-    recording, weights, level = _planted(frames=6000)
-    data = prepare(recording, spanning(recording.activity, 32), 6000, 100)
+    recording, weights, level = _planted(frames=6000, windows=60)
+    data = prepare(recording, spanning(recording.activity, 32), 6000, 60)
     everyone = torch.zeros(20, dtype=torch.long)
     estimate, losses = start(data), []
     for _ in range(40):
@@ -100,6 +102,82 @@ def test_sweeps_recover_planted_connectivity_functions_and_field():
     relative = level.T / level.T.mean(1, keepdim=True)
     assert (estimate.field[:9] - relative).abs().max() < 0.01
     assert (estimate.field[9:] == 1).all()
+
+
+def test_ten_extrapolated_sweeps_get_further_than_fifteen_plain_ones():
+    recording, _, _ = _planted(frames=6000, windows=60)
+    data = prepare(recording, spanning(recording.activity, 32), 6000, 60)
+    pools = Pools(torch.arange(20), torch.zeros(20, dtype=torch.long))
+    plain = quick = start(data)
+    for _ in range(15):
+        plain = sweep(data, plain, pools)
+    steps = []
+    for _ in range(10):
+        before = extrapolate(data, steps) if steps else quick
+        quick = sweep(data, before, pools)
+        steps.append((before, quick))
+    assert quick.loss < plain.loss
+
+
+def test_extrapolation_of_a_linear_contraction_finds_its_fixed_point():
+    """As many steps as there are slow directions, plus one, tell the fixed point exactly."""
+    recording, _, _ = _planted()
+    data = prepare(recording, spanning(recording.activity, 16), 3000, 30)
+    fixed = start(data)
+    directions = torch.randn(2, 20, 30, generator=torch.Generator().manual_seed(1))
+
+    def at(*share):
+        moved = torch.einsum("k,kij->ij", torch.tensor(share), directions)
+        return dataclasses.replace(fixed, field=fixed.field + 0.05 * moved)
+
+    path = [at(0.9**k, (-0.5) ** k) for k in range(4)]
+    found = extrapolate(data, list(zip(path, path[1:], strict=False)))
+    assert (found.field - fixed.field).abs().max() < 1e-4
+    assert (path[-1].field - fixed.field).abs().max() > 0.02
+
+
+@pytest.mark.parametrize("windows", [2, 7, 25])
+def test_number_of_windows_is_found(windows):
+    """The field that the frames show changes ``windows`` − 1 times, not at multiples of 100."""
+    recording, weights, _ = _planted(frames=6000, windows=windows)
+    recording.derivative.add_(
+        0.1 * torch.randn(6000, 20, generator=torch.Generator().manual_seed(1))
+    )
+    data = prepare(recording, spanning(recording.activity, 64), 6000, 60)
+    knots = data.axis.values()
+    exact = dataclasses.replace(
+        start(data),
+        update=(-1.5 * knots).expand(20, -1).clone(),
+        transfer=torch.tanh(knots).expand(1, 20, -1).clone(),
+        connectivity=weights,
+    )
+    assert choose_windows(data, exact) == windows
+    other, kept = rewindow(data, exact, 9)
+    assert other.windows == 9 and kept.field.shape == (20, 9)
+    assert [int(other.window(block)[-1]) for block in other.blocks][-1] == 8
+
+
+@pytest.mark.parametrize(("length", "gain"), [(0.3, 2.5), (None, 0.9)])
+def test_smooth_fields_correct_the_row_scales_and_rough_ones_are_left(length, gain):
+    """Errors of 5 % fall by ``gain`` where neighbours agree, and hardly grow where not."""
+    generator = torch.Generator().manual_seed(0)
+    positions = torch.rand(400, 2, generator=generator)
+    if length is None:
+        truth = 0.3 * torch.randn(400, generator=generator)
+    else:
+        truth = 0.3 * torch.sin(positions[:, 0] / length) * torch.cos(positions[:, 1] / length)
+    error = 0.05 * torch.randn(400, generator=generator)
+    field = (truth + error).exp()[:, None].expand(-1, 3)
+    factor = gauge.smooth_scales(positions, field, 0.05)
+    left = (field[:, 0] * factor).log() - truth
+    assert left.std() < error.std() / gain
+
+
+def test_error_of_row_scales_is_measured_on_rows_of_known_scale():
+    weights = torch.empty(500, 500).cauchy_(generator=torch.Generator().manual_seed(0))
+    error = gauge.scale_error(weights, torch.arange(500) < 100)
+    assert error == pytest.approx((2 / 500) ** 0.5, rel=0.2)
+    assert gauge.scale_error(weights, torch.arange(500) < 495) == pytest.approx(0.063, abs=1e-3)
 
 
 def test_row_scales_find_the_planted_scales():
@@ -141,7 +219,7 @@ def test_number_of_types_is_found(count):
     constant = torch.randn(60, 1, generator=generator)  # free, and so is the scale of ψ
     scale = 0.5 + torch.rand(60, 1, generator=generator)
     found = cluster_functions(
-        update + constant + noise[0], scale * (transfer + noise[1]), torch.ones(24), 20
+        update + constant + noise[0], scale * (transfer + noise[1]), torch.ones(60, 24) / 24, 20
     )
     assert torch.equal(found, types)
 
@@ -155,5 +233,5 @@ def test_strays_are_no_types():
     )
     transfer[5] += 0.3 * torch.cos(3 * x)  # a neuron whose function could not be learned
     update = -x.expand(80, -1)
-    found = cluster_functions(update, transfer, torch.ones(24), 20)
+    found = cluster_functions(update, transfer, torch.ones(80, 24) / 24, 20)
     assert torch.equal(found, types)
