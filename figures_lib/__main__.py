@@ -1,4 +1,4 @@
-"""The command line: ``python -m figures_lib run`` and ``build``."""
+"""The command line: ``python -m figures_lib run``, ``build`` and ``bench``."""
 
 import argparse
 import os
@@ -10,9 +10,11 @@ from typing import NoReturn
 
 from papermill.exceptions import PapermillExecutionError
 
+from figures_lib.benchmark import benchmark
 from figures_lib.config import ConfigError
 from figures_lib.notebooks import execute_notebooks
-from figures_lib.pipeline import ROOT, Run, find_input, open_run
+from figures_lib.pipeline import ROOT, Run, find_input, open_run, write_json
+from figures_lib.plans import FULL, QUICK
 from figures_lib.site import build_site
 
 BAD_INPUT, FAILURE = 2, 1
@@ -70,6 +72,10 @@ def _parser() -> argparse.ArgumentParser:
         "--out", type=Path, default=Path("_build/html"), help="folder of the site"
     )
     build.set_defaults(command=_build)
+    bench = commands.add_parser("bench", help="measure speed, memory and accuracy")
+    bench.add_argument("--quick", action="store_true", help="small sizes: about a minute")
+    bench.add_argument("--json", required=True, type=Path, help="file of the results")
+    bench.set_defaults(command=_bench)
     return parser
 
 
@@ -97,6 +103,14 @@ def _inputs_from_root(run: Run) -> dict[str, str]:
 
 def _build(options: argparse.Namespace) -> None:
     print(f"site: {build_site(options.run, options.out)}")
+
+
+def _bench(options: argparse.Namespace) -> None:
+    if options.json.is_dir():
+        raise ConfigError(f"--json: {options.json} is a folder; name a file")
+    result = benchmark(QUICK if options.quick else FULL, lambda line: print(line, flush=True))
+    write_json(options.json, result)
+    print(f"benchmark: {options.json}")
 
 
 def _assignment(text: str) -> tuple[str, str]:

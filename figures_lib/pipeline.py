@@ -27,11 +27,13 @@ import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 
+from figures_lib.benchmark import benchmark, processor
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import load_movie
 from figures_lib.inference import infer
 from figures_lib.model import Model, Sweep
+from figures_lib.plans import QUICK, TINY, Plan
 from figures_lib.recording import Recording, Truth
 from figures_lib.scoring import Scores, score
 from figures_lib.simulator import simulate
@@ -42,6 +44,7 @@ INFER_CODE = (
     *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "inference", "model"),
     *("recording", "siren", "sweeps", "tables", "windows"),
 )
+BENCHMARK_CODE = ("ablation", "benchmark", "measurements", "measuring", "plans", "rivals")
 SCORE_CODE = ("gauge", "model", "rollout", "scoring", "simulator", "tables")
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
 
@@ -111,14 +114,38 @@ class Run:
             score(recording, truth, model).save(folder)
 
         scores = Scores.load(self._stage("score", self._score_key(), compute))
-        _write_json(self.out / "metrics.json", self._metrics(scores.metrics))
-        _write_json(self.out / "provenance.json", self._provenance())
+        write_json(self.out / "metrics.json", self._metrics(scores.metrics))
+        write_json(self.out / "provenance.json", self._provenance())
         return scores
 
     def metrics(self) -> dict[str, Any]:
         """The content of ``metrics.json``, computed if need be."""
         self.score()
         return _read_json(self.out / "metrics.json")
+
+    def benchmark(self) -> dict[str, Any]:
+        """The benchmark that the book shows.
+
+        ``benchmark.json`` in the folder of the run, written by ``figures_lib bench``, goes
+        first; without it the quick plan is measured here, once.
+        """
+        given = self.out / "benchmark.json"
+        if given.exists():
+            return _read_json(given)
+        plan = self._benchmark_plan
+
+        def compute(folder: Path) -> None:
+            write_json(folder / "benchmark.json", benchmark(plan))
+
+        code = _sources((*SIMULATE_CODE, *INFER_CODE, *SCORE_CODE, *BENCHMARK_CODE))
+        key = _digest(plan.name, self.device, processor(), os.cpu_count(), code)
+        return _read_json(self._stage("benchmark", key, compute) / "benchmark.json")
+
+    @property
+    def _benchmark_plan(self) -> Plan:
+        """The quick plan, or the tiny one for a run that is itself a test."""
+        small = self.experiment.simulation.neurons <= max(TINY.scaling)
+        return TINY if small else QUICK
 
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """Write a figure as ``figures/NAME.png`` and ``.svg``; hand it back for display."""
@@ -200,7 +227,7 @@ class Run:
                 if file.is_file()
             },
         }
-        _write_json(part / "done.json", done)
+        write_json(part / "done.json", done)
         try:
             part.replace(folder)
         except OSError:
@@ -247,7 +274,7 @@ class Run:
             "python": platform.python_version(),
             "packages": {name: metadata.version(name) for name in PACKAGES},
             "device": self.device,
-            "processor": _processor(),
+            "processor": processor(),
             "cores": os.cpu_count(),
             "stages": {name: stage["sha256"] for name, stage in self._done().items()},
         }
@@ -330,7 +357,7 @@ def _file_digest(path: Path) -> str:
 # Read once, with the code itself: a file that is edited later is not what this process runs.
 _LOADED = {
     module: _file_digest(Path(__file__).with_name(f"{module}.py"))
-    for module in {*SIMULATE_CODE, *INFER_CODE, *SCORE_CODE}
+    for module in {*SIMULATE_CODE, *INFER_CODE, *SCORE_CODE, *BENCHMARK_CODE}
 }
 
 
@@ -339,7 +366,9 @@ def _digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one move, so that an interrupted process leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}")
     part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     part.replace(path)
@@ -357,13 +386,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return answer.stdout.strip()
-
-
-def _processor() -> str:
-    """Model name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
