@@ -1,6 +1,6 @@
 """Figure 3 of Allier et al. (arXiv 2602.13325), from nothing: simulate, infer, score, draw."""
 
-from figures_lib import figures
+from figures_lib import benchmark_figures, benchmark_tables, figures
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.pipeline import Run, open_run
 from figures_lib.widgets import LiveProgress
@@ -10,6 +10,8 @@ __all__ = [
     "Experiment",
     "LiveProgress",
     "Run",
+    "benchmark_figures",
+    "benchmark_tables",
     "figures",
     "load_experiment",
     "open_run",

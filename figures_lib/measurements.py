@@ -25,6 +25,7 @@ from figures_lib.tables import spanning
 TARGETS = (0.95, 0.99, 0.993, 0.999)  # R² of W; 0.993 is the published one
 STRETCH = 500  # frames that the simulator advances between two reports
 ROOM = 0.7  # share of the available memory that a measurement may need
+VISIBLE = 2**26  # bytes above which the allocator hides nothing from the measured peak
 COPY = 2**25  # float32 values of the array that is copied: beyond every cache
 
 Report = dict[str, Any]
@@ -283,9 +284,9 @@ def scaling(plan: Plan, device: str) -> Report:
         "exponents": {
             "sweep_seconds_neurons": _fit(by_neurons, "neurons", "sweep_seconds"),
             "step_seconds_neurons": _fit(by_neurons, "neurons", "step_seconds"),
-            "memory_neurons": _fit(by_neurons, "neurons", "memory_bytes"),
+            "memory_neurons": _fit(by_neurons, "neurons", "memory_bytes", VISIBLE),
             "sweep_seconds_frames": _fit(by_frames, "frames", "sweep_seconds"),
-            "memory_frames": _fit(by_frames, "frames", "memory_bytes"),
+            "memory_frames": _fit(by_frames, "frames", "memory_bytes", VISIBLE),
         },
     }
 
@@ -306,9 +307,9 @@ def _sized(neurons: int, frames: int, device: str, simulated: bool) -> Report:
     return row
 
 
-def _fit(rows: list[Report], size: str, value: str) -> float | None:
-    """Fitted exponent over the rows that were measured; None where there are too few."""
-    known = [row for row in rows if row.get(value)]
+def _fit(rows: list[Report], size: str, value: str, least: float = 0.0) -> float | None:
+    """Fitted exponent over the rows measured above a least value; None for too few rows."""
+    known = [row for row in rows if row.get(value, 0) > least]
     if len(known) < 2:
         return None
     return exponent([row[size] for row in known], [row[value] for row in known])

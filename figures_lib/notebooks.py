@@ -9,7 +9,10 @@ from typing import Any
 import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
+NOTEBOOKS = (
+    *("01_model", "02_simulate", "03_infer", "04_panels", "05_functions"),
+    *("06_benchmark", "07_ablation"),
+)
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
