@@ -7,6 +7,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from figures_lib.figures import TYPE_COLOURS, style
 
@@ -15,7 +16,7 @@ BLUE, ORANGE, GREEN, PINK = TYPE_COLOURS[:4]
 
 
 def plot_spread(
-    ax: Axes, sizes: Sequence[float], spreads: Sequence[Row], label: str, colour: str
+    ax: Axes, sizes: Sequence[int], spreads: Sequence[Row], label: str, colour: str
 ) -> Axes:
     """Medians with quartiles over a size, on logarithmic axes."""
     middle = np.array([s["median"] for s in spreads])
@@ -133,10 +134,11 @@ def scaling(report: Row) -> Figure:
         for ax, (group, size, unit, lines) in zip(axes.flat, panels, strict=True):
             rows = [row for row in report[group] if "skipped" not in row]
             sizes = [row[size] for row in rows]
+            letter = "N" if size == "neurons" else "T"
             for key, name, colour in lines:
                 values = [row[key] / (1e9 if key == "memory_bytes" else 1) for row in rows]
                 fitted = fits[f"{key.removesuffix('_bytes')}_{size}"]
-                label = name if fitted is None else f"{name} ∝ {size[0]}$^{{{fitted:.2f}}}$"
+                label = name if fitted is None else f"{name} ∝ {letter}$^{{{fitted:.2f}}}$"
                 ax.loglog(sizes, values, "o-", ms=4, color=colour, label=label)
             ax.set_xticks(sizes, [f"{value:,}" for value in sizes])
             ax.minorticks_off()
@@ -226,6 +228,7 @@ def gauge(rows: Sequence[Row]) -> Figure:
             ax.barh(places, [1 - row[part]["r2"] for row in rows], color=colour)
             ax.set_yticks(places, [names[row["gauge"]] for row in rows])
             ax.set(xscale="log", xlabel=label)
+            ax.xaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -249,6 +252,8 @@ def clustering(rows: Sequence[Row]) -> Figure:
             ax.set(xlabel="sweeps before clustering", ylabel=label, yscale=scale)
             if scale == "linear":
                 ax.set_ylim(bottom=0)
+            else:
+                ax.yaxis.set_minor_formatter(NullFormatter())
     return figure
 
 
@@ -256,7 +261,7 @@ def _measured(rows: Sequence[Row], transfer: str) -> list[Row]:
     return [row for row in rows if row["transfer"] == transfer and "skipped" not in row]
 
 
-def _divided(spread: Row, by: float) -> Row:
+def _divided(spread: Row, by: int) -> Row:
     return {key: spread[key] / by for key in ("median", "q1", "q3")}
 
 

@@ -1,9 +1,11 @@
 """How the benchmark measures: interleaved timing, work counted per operation, peak memory."""
 
+import ctypes
 import gc
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,7 @@ def ratio(slow: Sequence[float], fast: Sequence[float]) -> Spread:
     return spread([a / b for a, b in zip(slow, fast, strict=True)])
 
 
-def exponent(sizes: Sequence[float], values: Sequence[float]) -> float:
+def exponent(sizes: Sequence[float | int], values: Sequence[float | int]) -> float:
     """The p of values ∝ sizesᵖ: slope of the least-squares line through the logarithms.
 
     Raises:
@@ -125,16 +127,17 @@ _FLOPS: dict[Any, Callable[[Any], float]] = {
 class PeakMemory:
     """Largest resident memory above that at entry [bytes]; a context manager.
 
-    Memory that the allocator had kept from earlier is not seen, so small arrays are
-    underestimated; arrays above 32 MB are always returned and seen.
+    Pages of mapped files are not counted: the system takes them back when it needs them.
     """
 
     def __enter__(self) -> "PeakMemory":
         """Start to watch."""
         gc.collect()
+        with suppress(OSError, AttributeError):  # only glibc keeps freed memory, and has this
+            ctypes.CDLL(None).malloc_trim(0)
         self.bytes = 0
         self._process = psutil.Process()
-        self._start = self._process.memory_info().rss
+        self._start = self._resident()
         self._stop = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
@@ -152,4 +155,8 @@ class PeakMemory:
             time.sleep(POLL)
 
     def _look(self) -> None:
-        self.bytes = max(self.bytes, self._process.memory_info().rss - self._start)
+        self.bytes = max(self.bytes, self._resident() - self._start)
+
+    def _resident(self) -> int:
+        memory = self._process.memory_info()
+        return memory.rss - getattr(memory, "shared", 0)

@@ -1,0 +1,237 @@
+"""The benchmark is complete, and what it compares computes the same thing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from matplotlib import pyplot as plt
+
+from figures_lib import ablation, benchmark_figures, benchmark_tables, measurements
+from figures_lib.__main__ import main
+from figures_lib.benchmark import benchmark, memory_plan
+from figures_lib.config import ConfigError, GraphNetwork
+from figures_lib.gnn import GNN, MessagePassingGNN
+from figures_lib.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
+from figures_lib.pipeline import Run, write_json
+from figures_lib.plans import FULL, TINY, experiment_of
+from figures_lib.rivals import RIVALS, obstacle
+from figures_lib.simulator import simulate
+
+PARTS = {
+    *("plan", "machine", "iteration", "accuracy", "rates", "simulators", "scaling"),
+    *("memory_plan", "streaming", "ablation", "seconds"),
+}
+SPREAD = {"median", "q1", "q3", "repeats"}
+
+
+@pytest.fixture(scope="module")
+def report():
+    return benchmark(TINY)
+
+
+def _spreads(tree):
+    if isinstance(tree, dict):
+        if tree.keys() == SPREAD:
+            yield tree
+        else:
+            for value in tree.values():
+                yield from _spreads(value)
+    elif isinstance(tree, list):
+        for value in tree:
+            yield from _spreads(value)
+
+
+def test_report_has_every_key(report):
+    assert set(report) == PARTS
+    assert report == json.loads(json.dumps(report))
+    assert {"processor", "cores", "threads", "memory_bytes", "packages"} <= set(
+        report["machine"]
+    )
+    for row in report["iteration"]:
+        assert {"neurons", "transfer", "edges", "dense", "edges_over_dense"} <= set(row)
+        assert ("edges_over_sweep_frame" in row) == (row["transfer"] == "sender")
+    assert [t["r2"] for t in report["accuracy"]["targets"]] == [0.95, 0.99, 0.993, 0.999]
+    assert {"gemm_flops", "copy_bytes", "mv_seconds", "sweep", "simulator"} <= set(
+        report["rates"]
+    )
+    for row in report["simulators"]:
+        assert {"ours", "theirs", "ratio"} <= set(row) or row["skipped"]
+    assert len(report["scaling"]["by_neurons"]) == len(TINY.scaling)
+    assert len(report["scaling"]["by_frames"]) == len(TINY.lengths)
+    assert set(report["ablation"]) == {
+        *("neurons", "weights", "tables", "table_errors", "gauge", "clustering")
+    }
+
+
+def test_every_ratio_has_a_spread_over_five_rounds(report):
+    ratios = [s for row in report["iteration"] for s in _spreads(row)]
+    ratios += list(_spreads(report["rates"])) + list(_spreads(report["simulators"]))
+    assert len(ratios) > 10
+    for one in ratios:
+        assert one["repeats"] >= 5
+        assert 0 < one["q1"] <= one["median"] <= one["q3"]
+
+
+def test_every_figure_and_table_can_be_drawn(report):
+    parts, draw, tell = report["ablation"], benchmark_figures, benchmark_tables
+    figures = [
+        draw.iteration(report["iteration"]),
+        draw.accuracy(report["accuracy"]["curves"], report["accuracy"]["targets"]),
+        draw.machine_rates(report["rates"]),
+        draw.simulators(report["simulators"]),
+        draw.scaling(report["scaling"]),
+        draw.memory_plan(report["memory_plan"]),
+        draw.connectivity_solvers(parts["weights"]),
+        draw.tables(parts["tables"], parts["table_errors"]),
+        draw.gauge(parts["gauge"]),
+        draw.clustering(parts["clustering"]),
+    ]
+    for figure in figures:
+        figure.canvas.draw()
+        plt.close(figure)
+    tables = [tell.machine(report), tell.summary(report), tell.targets(report["accuracy"])]
+    tables += [tell.simulators(report["simulators"]), tell.streaming(report["streaming"])]
+    tables += [tell.solvers(parts["weights"]), tell.gauge(parts["gauge"])]
+    tables.append(tell.clustering(parts["clustering"]))
+    for table in tables:
+        assert len(repr(table).splitlines()) == len(table.rows) + 1
+        assert len(table._repr_markdown_().splitlines()) == len(table.rows) + 2
+
+
+def test_what_did_not_fit_is_said(report, monkeypatch):
+    monkeypatch.setattr(measurements, "ROOM", 0.0)
+    rows = measurements.iterations(TINY, "cpu")
+    grown = measurements.scaling(TINY, "cpu")
+    assert all("GB available" in row["skipped"] for row in rows + grown["by_neurons"])
+    assert set(grown["exponents"].values()) == {None}
+    changed = report | {"iteration": rows, "scaling": grown}
+    assert "skipped" in repr(benchmark_tables.machine(changed))
+
+
+@pytest.mark.parametrize("name", RIVALS)
+def test_rival_roll_out_equals_ours_without_noise(name):
+    if obstacle(name):
+        pytest.skip(obstacle(name))
+    experiment, start = measurements.common_start(24, 120)
+    recording, _ = simulate(experiment)
+    other = RIVALS[name](start)(100)
+    assert (other - recording.activity[100]).abs().max() < 1e-4 * recording.activity.abs().max()
+
+
+def test_rival_that_is_absent_is_skipped(monkeypatch):
+    monkeypatch.setattr(measurements, "RIVALS", {"no_such_simulator": None})
+    (row,) = measurements.simulators(TINY)
+    assert row["rival"] == "no_such_simulator" and "pip install" in row["skipped"]
+
+
+@pytest.mark.parametrize("transfer", ["sender", "pair"])
+def test_the_compared_iterations_are_the_same_step(transfer):
+    torch.manual_seed(0)
+    config = GraphNetwork.model_validate({"transfer": transfer})
+    first, second = GNN(config, 12), GNN(config, 12)
+    torch.nn.init.normal_(first.connectivity)
+    second.load_state_dict(first.state_dict())
+    activity, target = torch.randn(2, 3, 12)
+    for model, gnn in ((MessagePassingGNN(first), first), (second, second)):
+        optimiser = torch.optim.SGD(gnn.parameters(), lr=0.01)  # Adam magnifies rounding
+        measurements.train_step(model, optimiser, activity, target)
+    for name, value in first.state_dict().items():
+        torch.testing.assert_close(second.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_staged_sweeps_are_those_of_inference(experiment, simulated, model):
+    recording, _ = simulated
+    stages = list(ablation.staged(recording, experiment))
+    assert [s.phase for s in stages] == [s.phase for s in model.history.sweeps]
+    losses = [s.loss for s in model.history.sweeps]
+    assert [s.estimate.loss for s in stages] == pytest.approx(losses, rel=1e-3)
+    assert torch.equal(stages[-1].types, model.types)
+
+
+def test_linear_problem_has_the_true_weights_as_its_solution():
+    experiment = experiment_of(24, 4000, **{"simulation.type_order": "shuffled"})
+    recording, truth = simulate(experiment)
+    rows = ablation.connectivity_solvers(recording, truth, steps=20)
+    assert [row["data"] for row in rows] == ["plenty", "scarce", "noisy"]
+    assert rows[0]["least_squares"]["r2"] > 0.9999
+    steps = [one["step"] for one in rows[0]["adam"]]
+    assert steps == sorted(set(steps)) and steps[-1] == 20
+
+
+def test_gauge_free_score_ignores_row_and_column_scales():
+    torch.manual_seed(1)
+    true = torch.randn(20, 20)
+    scaled = (0.5 + torch.rand(20, 1)) * true * (0.5 + torch.rand(1, 20))
+    assert ablation.gauge_free_r2(true, scaled) > 0.9999
+
+
+@pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])
+def test_exponent_of_a_power_law_is_recovered(power):
+    sizes = np.array([512.0, 1024, 2048, 4096, 8192])
+    noise = np.random.default_rng(0).normal(0, 0.01, 5)
+    assert exponent(sizes.tolist(), (3e-9 * sizes**power).tolist()) == pytest.approx(power)
+    assert exponent(sizes.tolist(), (sizes**power * np.exp(noise)).tolist()) == pytest.approx(
+        power, abs=0.03
+    )
+    with pytest.raises(ValueError, match="two sizes"):
+        exponent([8.0, 8.0], [1.0, 2.0])
+
+
+def test_work_counts_products_and_bytes():
+    left, right = torch.randn(30, 20), torch.randn(20, 10)
+    with Work() as work:
+        _ = left @ right
+    assert work.flops == 2 * 30 * 20 * 10
+    assert work.bytes == 4 * (30 * 20 + 20 * 10 + 30 * 10)
+    with Work() as work:
+        torch.zeros(30, 10).addmm_(left, right)
+        torch.mv(left, right[:, 0])
+        torch.linalg.cholesky(torch.eye(6))
+        left.T  # a view moves nothing  # noqa: B018
+    assert work.flops == 2 * 30 * 20 * 10 + 2 * 30 * 20 + 6**3 / 3
+
+
+def test_peak_memory_sees_what_was_freed():
+    with PeakMemory() as peak:
+        block = torch.ones(2**25)
+        del block
+    assert peak.bytes > 0.9 * 4 * 2**25
+
+
+def test_spread_and_ratio():
+    assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "q1": 1.5, "q3": 2.5, "repeats": 3}
+    assert ratio([2.0, 8.0], [1.0, 2.0])["median"] == 3.0
+    with pytest.raises(ValueError, match="at least one"):
+        spread([])
+    calls = []
+    (durations,) = interleave(3, lambda: calls.append(1))
+    assert len(calls) == 4 and len(durations) == 3
+
+
+def test_memory_plan_keeps_the_recording_on_disk():
+    rows = memory_plan(8000, 100_000)
+    disk = [row["bytes"] for row in rows if row["where"] == "disk"]
+    assert disk == [2 * 4 * 8000 * 100_000]
+    assert sum(row["bytes"] for row in rows if row["where"] == "memory") < 8e9
+
+
+def test_run_shows_the_file_of_the_command_when_there_is_one(experiment, tmp_path):
+    write_json(tmp_path / "benchmark.json", {"plan": {"name": "given"}})
+    assert Run(experiment, tmp_path).benchmark()["plan"]["name"] == "given"
+
+
+def test_command_writes_the_file(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("figures_lib.__main__.benchmark", lambda plan, say: {"plan": plan.name})
+    path = tmp_path / "new" / "bench.json"
+    assert main(["bench", "--json", str(path)]) == 0
+    assert json.loads(path.read_text()) == {"plan": FULL.name}
+    assert main(["bench", "--quick", "--json", str(path)]) == 0
+    assert json.loads(path.read_text()) == {"plan": "quick"}
+    assert main(["bench", "--json", str(tmp_path)]) == 2
+    assert "--json" in capsys.readouterr().err
+
+
+def test_unknown_sizes_are_refused():
+    with pytest.raises(ConfigError):
+        experiment_of(1, 100)
