@@ -41,7 +41,7 @@ def machine(report: Row) -> Table:
         ("GEMM, copy", _rates(report["rates"])),
         *((f"skipped: {what}", reason) for what, reason in _skipped(report)),
     ]
-    return Table(("", ""), tuple(lines))
+    return Table(("what", "value"), tuple(lines))
 
 
 def summary(report: Row) -> Table:
@@ -139,11 +139,11 @@ def gauge(rows: Sequence[Row]) -> Table:
 def streaming(report: Row) -> Table:
     """Memory to sample a recording that is held and one that is read from disk."""
     lines = (
-        ("recording", report["recording_bytes"]),
-        ("to hold it", report["held_bytes"]),
-        (f"to sample {report['sampled_frames']:,} frames from disk", report["mapped_bytes"]),
+        (f"size of the recording, {report['frames']:,} frames", report["recording_bytes"]),
+        (f"to hold it and sample {report['sampled_frames']:,}", report["held_bytes"]),
+        ("to sample as many of it from disk", report["mapped_bytes"]),
     )
-    return Table(("", "MB"), tuple((name, f"{size / 1e6:.1f}") for name, size in lines))
+    return Table(("memory", "MB"), tuple((name, f"{size / 1e6:.1f}") for name, size in lines))
 
 
 def _r2(row: Row) -> float:
