@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 Row = dict[str, Any]
@@ -9,7 +10,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Table:
-    """Cells of text; Markdown where it can be shown, aligned columns elsewhere."""
+    """Cells of text; HTML where it can be shown, aligned columns elsewhere."""
 
     header: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
@@ -23,9 +24,16 @@ class Table:
             for line in lines
         )
 
-    def _repr_markdown_(self) -> str:
-        lines = [self.header, ("---",) * len(self.header), *self.rows]
-        return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    def _repr_html_(self) -> str:
+        head, *body = (
+            "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in line)
+            for line, tag in zip(
+                (self.header, *self.rows), ("th", *["td"] * len(self.rows)), strict=True
+            )
+        )
+        rows = "".join(f"<tr>{cells}</tr>" for cells in body)
+        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        return f'<div style="overflow-x: auto">{table}</div>'  # a phone scrolls the table only
 
 
 def machine(report: Row) -> Table:
