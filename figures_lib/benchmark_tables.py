@@ -32,7 +32,8 @@ class Table:
             )
         )
         rows = "".join(f"<tr>{cells}</tr>" for cells in body)
-        table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+        table = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
+        table = f'<table class="table" style="width: auto">{table}</table>'
         return f'<div style="overflow-x: auto">{table}</div>'  # a phone scrolls the table only
 
 
