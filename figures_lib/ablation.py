@@ -5,8 +5,7 @@ each comparison holds fixed what it does not compare, and for scoring.
 """
 
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any
 
@@ -15,90 +14,68 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib import gauge
+from figures_lib.acceleration import accelerated_sweeps
 from figures_lib.config import Experiment, GraphNetwork
 from figures_lib.gnn import GNN
-from figures_lib.inference import LEAST_FRAMES, find_types, share_within_types
+from figures_lib.inference import Stage, converge
 from figures_lib.measuring import interleave, ratio, spread
 from figures_lib.recording import Recording, Truth
-from figures_lib.scoring import fit_line, match_types
-from figures_lib.sweeps import Data, Estimate, Pools, prepare, start, sweep
-from figures_lib.tables import Axis, evaluate, locate, spanning
+from figures_lib.scoring import best_scales, fit_line, gauge_free_r2, match_types
+from figures_lib.sweeps import Pools, sweep
+from figures_lib.tables import Axis, evaluate, locate
 
 ADAM_BATCH = 256  # frames a step
 ADAM_LOOKS = 12  # scores along a descent, at geometrically spaced steps
-ROUNDS = 10  # alternating regressions that find the gauge-free scales
 
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
-class Stage:
-    """The estimate after one sweep.
+def timed(stages: Iterator[Stage]) -> Iterator[tuple[Stage, float]]:
+    """Each stage with the seconds that the sweeps took so far, the caller's own left out."""
+    spent = 0.0
+    while True:
+        started = time.perf_counter()
+        stage = next(stages, None)
+        if stage is None:
+            return
+        spent += time.perf_counter() - started
+        yield stage, spent
 
-    Attributes:
-        phase: "shared", "neuron" or "type", as in :mod:`figures_lib.inference`.
-        data: what the sweep read.
-        estimate: its result.
-        types: the types found, once they are.
-        seconds: time spent since the start of the inference, without that of the caller [s].
+
+def sweep_variants(recording: Recording, truth: Truth, stages: Sequence[Stage]) -> list[Row]:
+    """The sweeps by type: plain, extrapolated, and with the windows of the field chosen.
+
+    Args:
+        recording: for the gain.
+        truth: scores every sweep.
+        stages: all stages of one inference; the variants start where its first sweep by type
+            ended.
     """
-
-    phase: str
-    data: Data
-    estimate: Estimate
-    types: Int[Tensor, " neuron"] | None
-    seconds: float
-
-
-def staged(
-    recording: Recording, experiment: Experiment, device: str = "cpu"
-) -> Iterator[Stage]:
-    """The sweeps of :func:`figures_lib.inference.infer`, one at a time.
-
-    The schedule is that of the sender variant ψ*(a_j, x_j); the gauge and the networks, which
-    come after the last sweep, are left out.
-    """
-    settings, neurons = experiment.inference, recording.activity.shape[1]
-    frames = max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
-    each = torch.arange(neurons, device=device)
-    spent, started = 0.0, time.perf_counter()
-    axis = spanning(recording.activity, settings.knots)
-    coarse = prepare(recording, axis, frames, settings.window, device)
-    data, estimate, types = coarse, start(coarse), None
-    phases = (
-        ("shared", settings.shared_sweeps, Pools(each, torch.zeros_like(each))),
-        ("neuron", settings.neuron_sweeps, Pools(each, each)),
-        ("type", settings.type_sweeps, None),
-    )
-    for phase, count, pools in phases:
-        if pools is None:
-            types = find_types(coarse, estimate, settings.max_types)
-            pools = Pools(types, types)
-            data = prepare(
-                recording, axis.refine(settings.type_knots), frames, settings.window, device
-            )
-            estimate = share_within_types(coarse, data, estimate, pools)
-        for _ in range(count):
-            estimate = sweep(data, estimate, pools)
-            spent += time.perf_counter() - started
-            yield Stage(phase, data, estimate, types, spent)
-            started = time.perf_counter()
-
-
-def gauge_free_r2(
-    true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"]
-) -> float:
-    """R² of the weights after the row and column scales that fit the truth best."""
-    true, scaled = true.double(), learned.double()
-    for _ in range(ROUNDS):
-        for dim in (0, 1):
-            scaled = scaled * _scales(true, scaled, dim)
-    return fit_line(true, scaled)[0]
-
-
-def _scales(true: Tensor, learned: Tensor, dim: int) -> Tensor:
-    power = (learned**2).sum(dim, keepdim=True).clamp_min(1e-30)
-    return (true * learned).sum(dim, keepdim=True) / power
+    by_type = [stage for stage in stages if stage.types is not None]
+    first, count = by_type[0], len(by_type) - 1
+    types = torch.as_tensor(first.types)
+    pools = Pools(types, types)
+    plain = [first.estimate]
+    for _ in range(count):
+        plain.append(sweep(first.data, plain[-1], pools))
+    extrapolated = accelerated_sweeps(first.data, first.estimate, pools, count)
+    variants = {
+        "plain": plain,
+        "extrapolated": [first.estimate, *extrapolated],
+        "windows chosen": [stage.estimate for stage in by_type],
+    }
+    return [
+        {
+            "variant": name,
+            "windows": estimates[-1].field.shape[1],
+            "loss": [estimate.loss for estimate in estimates],
+            "r2_gauge_free": [
+                gauge_free_r2(truth.connectivity, estimate.connectivity.cpu())
+                for estimate in estimates
+            ],
+        }
+        for name, estimates in variants.items()
+    ]
 
 
 def connectivity_solvers(recording: Recording, truth: Truth, steps: int) -> list[Row]:
@@ -228,7 +205,7 @@ def table_errors(knots: tuple[int, ...] = (8, 16, 24, 32, 64, 128)) -> list[Row]
 
 
 def gauge_choices(last: Stage, recording: Recording, truth: Truth) -> list[Row]:
-    """The estimate after the last sweep with row scales left, estimated, and fitted.
+    """The estimate after the last sweep with row scales left, estimated, smoothed, and fitted.
 
     The column scales are fitted to the truth in all three, so that only the rows differ.
     """
@@ -240,12 +217,21 @@ def gauge_choices(last: Stage, recording: Recording, truth: Truth) -> list[Row]:
     centres = ((torch.arange(field.shape[1]) + 0.5) * window).long()
     true_field = truth.field_at(centres.clamp(max=len(recording.activity) - 1)).T
     ones = torch.ones(len(weights), dtype=torch.double)
-    estimated = gauge.row_scales(estimate.connectivity, modulated.to(field.device)).cpu()
-    fitted = 1 / _scales(true, weights * _scales(true, weights / gain, 0) / gain, 1)[:, 0]
+    estimated = gauge.row_scales(estimate.connectivity, last.data.modulated).cpu().double()
+    smoothed = estimated.clone()
+    smoothed[modulated] *= gauge.smooth_scales(
+        recording.positions[modulated],
+        field[modulated] * estimated[modulated, None].float(),
+        gauge.scale_error(estimate.connectivity, last.data.modulated),
+    )
+    fitted = (
+        1 / best_scales(true, weights * best_scales(true, weights / gain, 0) / gain, 1)[:, 0]
+    )
     rows = []
-    for name, scale in (("off", ones), ("on", estimated.double()), ("fitted", fitted)):
+    choices = {"off": ones, "rows": estimated, "smooth": smoothed, "fitted": fitted}
+    for name, scale in choices.items():
         scaled = weights / (gain * scale[:, None])
-        r2, slope = fit_line(true, scaled * _scales(true, scaled, 0))
+        r2, slope = fit_line(true, scaled * best_scales(true, scaled, 0))
         omega = field[modulated] * scale[modulated, None]
         field_r2, field_slope = fit_line(true_field, omega)
         rows.append(
@@ -265,7 +251,8 @@ def clustering_times(
     rows = []
     for count in sweeps:
         changed = experiment.inference.model_copy(update={"neuron_sweeps": count})
-        *_, last = staged(recording, experiment.model_copy(update={"inference": changed}))
+        experiment_ = experiment.model_copy(update={"inference": changed})
+        *_, (last, seconds) = timed(converge(recording, experiment_))
         assert last.types is not None
         rows.append(
             {
@@ -274,7 +261,7 @@ def clustering_times(
                 "accuracy": match_types(last.types, truth.types)[0],
                 "r2_gauge_free": gauge_free_r2(truth.connectivity, last.estimate.connectivity),
                 "loss": last.estimate.loss,
-                "seconds": last.seconds,
+                "seconds": seconds,
             }
         )
     return rows

@@ -18,6 +18,7 @@ import psutil
 import torch
 
 from figures_lib import ablation
+from figures_lib.inference import converge
 from figures_lib.measurements import (
     accuracies,
     iterations,
@@ -110,7 +111,8 @@ def memory_plan(neurons: int, frames: int) -> list[Report]:
     square = 4 * neurons**2
     rows = (
         ("recording: activity and derivative", 8 * neurons * frames, "disk"),
-        ("sampled activity, derivative and network input", 3 * one, "memory"),
+        ("sampled activity and derivative, on both sets of knots", 4 * one, "memory"),
+        ("network input", one, "memory"),
         ("W, old and new", 2 * square, "memory"),
         ("Gram matrix, its inverse, right-hand sides", 4 * square, "memory"),
         ("normal matrices of the tables", 3 * 4 * neurons * knots**2, "memory"),
@@ -124,12 +126,13 @@ def _ablations(plan: Plan, device: str) -> Report:
     experiment = experiment_of(plan.ablation, plan.accuracy_frames)
     recording, truth = simulate(experiment, device)
     torch.manual_seed(experiment.seed)
-    *_, last = ablation.staged(recording, experiment, device)
+    stages = list(converge(recording, experiment, device))
     return {
         "neurons": plan.ablation,
         "weights": ablation.connectivity_solvers(recording, truth, plan.adam_steps),
         "tables": ablation.table_against_network(plan.ablation, plan.repeats, device),
         "table_errors": ablation.table_errors(),
-        "gauge": ablation.gauge_choices(last, recording, truth),
+        "gauge": ablation.gauge_choices(stages[-1], recording, truth),
+        "sweeps": ablation.sweep_variants(recording, truth, stages),
         "clustering": ablation.clustering_times(recording, truth, experiment, plan.clustering),
     }

@@ -214,10 +214,11 @@ def tables(times: Sequence[Row], errors: Sequence[Row]) -> Figure:
 
 
 def gauge(rows: Sequence[Row]) -> Figure:
-    """R² of weights and field with the row scales left, estimated and fitted to the truth."""
+    """R² of weights and field for each choice of row scales."""
     names = {
         "off": "left as it is",
-        "on": "row scales estimated",
+        "rows": "row scales estimated",
+        "smooth": "… and smoothed",
         "fitted": "fitted to the truth",
     }
     with style():
@@ -229,6 +230,21 @@ def gauge(rows: Sequence[Row]) -> Figure:
             ax.set_yticks(places, [names[row["gauge"]] for row in rows])
             ax.set(xscale="log", xlabel=label)
             ax.xaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def sweeps(rows: Sequence[Row]) -> Figure:
+    """Loss and error of the weights after every sweep by type, for each kind of sweep."""
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(8, 3))
+        for row, colour in zip(rows, (ORANGE, GREEN, BLUE), strict=True):
+            label = f"{row['variant']}, M = {row['windows']}"
+            axes[0].semilogy(row["loss"], color=colour, label=label)
+            error = [1 - r2 for r2 in row["r2_gauge_free"]]
+            axes[1].semilogy(error, color=colour)
+        axes[0].set(xlabel="sweeps by type", ylabel="unexplained variance of x′")
+        axes[1].set(xlabel="sweeps by type", ylabel="1 − R² of W, gauge-free")
+        axes[0].legend(fontsize=8)
     return figure
 
 

@@ -132,7 +132,12 @@ def solvers(rows: Sequence[Row]) -> Table:
 
 def gauge(rows: Sequence[Row]) -> Table:
     """Weights and field with each choice of row scales."""
-    names = {"off": "left as it is", "on": "estimated", "fitted": "fitted to the truth"}
+    names = {
+        "off": "left as it is",
+        "rows": "estimated",
+        "smooth": "estimated and smoothed",
+        "fitted": "fitted to the truth",
+    }
     lines = tuple(
         (
             names[row["gauge"]],

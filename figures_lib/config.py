@@ -114,7 +114,7 @@ class FieldNetwork(_Section):
     omega: Positive = 30.0
     time_scale: Positive = 3.0
     space_scale: Positive = 1.0
-    steps: PositiveInt = 1300
+    steps: PositiveInt = 1800
     batch: PositiveInt = 4096
     learning_rate: Positive = 1.5e-3
 

@@ -36,7 +36,7 @@ from figures_lib.model import Model, Sweep
 from figures_lib.plans import QUICK, TINY, Plan
 from figures_lib.recording import Recording, Truth
 from figures_lib.scoring import Scores, score
-from figures_lib.simulator import simulate
+from figures_lib.simulator import simulate_to_disk
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
@@ -78,10 +78,11 @@ class Run:
         """The recording and the truth behind it, simulated unless already there."""
 
         def compute(folder: Path) -> None:
-            recording, truth = simulate(self.experiment, self.device, progress)
-            for part, name in ((recording, "recording"), (truth, "truth")):
-                (folder / name).mkdir()
-                part.save(folder / name)
+            for part in ("recording", "truth"):
+                (folder / part).mkdir()
+            where = folder / "recording"
+            _, truth = simulate_to_disk(self.experiment, where, self.device, progress)
+            truth.save(folder / "truth")
 
         folder = self._stage("simulate", self._simulate_key(), compute)
         return Recording.load(folder / "recording"), Truth.load(folder / "truth")

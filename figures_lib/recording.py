@@ -5,6 +5,8 @@ The two are separate objects in separate folders: :class:`Recording` goes to inf
 """
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from torch import Tensor
 
 from figures_lib.config import NeuronType
 from figures_lib.fields import image_index
+
+ACTIVITY, DERIVATIVE = "activity.npy", "derivative.npy"
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,12 @@ class Recording:
 
     def save(self, folder: Path) -> None:
         """Write into an existing folder: two .npy arrays and one safetensors file."""
-        np.save(folder / "activity.npy", self.activity.numpy(), allow_pickle=False)
-        np.save(folder / "derivative.npy", self.derivative.numpy(), allow_pickle=False)
+        np.save(folder / ACTIVITY, self.activity.numpy(), allow_pickle=False)
+        np.save(folder / DERIVATIVE, self.derivative.numpy(), allow_pickle=False)
+        self.save_description(folder)
+
+    def save_description(self, folder: Path) -> None:
+        """Write all but the two large arrays."""
         small = {
             "positions": self.positions,
             "modulated": self.modulated,
@@ -56,8 +64,8 @@ class Recording:
         small = load_file(folder / "recording.safetensors")
         time_step = float(small.pop("time_step"))
         return cls(
-            activity=_mapped(folder / "activity.npy"),
-            derivative=_mapped(folder / "derivative.npy"),
+            activity=mapped(folder / ACTIVITY),
+            derivative=mapped(folder / DERIVATIVE),
             time_step=time_step,
             **small,
         )
@@ -137,6 +145,20 @@ def parameters_of(
     }
 
 
-def _mapped(path: Path) -> Tensor:
+@contextmanager
+def array_file(path: Path, shape: tuple[int, int]) -> Iterator[Callable[[Tensor], None]]:
+    """A float32 .npy file of the given (rows, columns), to which rows are appended.
+
+    Raises:
+        OSError: the file cannot be written, or the disk is full.
+    """
+    with path.open("wb") as file:
+        about = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, about)
+        yield lambda rows: file.write(rows.cpu().numpy().astype("<f4", copy=False).tobytes())
+
+
+def mapped(path: Path) -> Float[Tensor, "row column"]:
+    """An array that stays on disk until it is read; changes to it are not written back."""
     array = np.load(path, mmap_mode="c", allow_pickle=False)
     return torch.from_numpy(array)

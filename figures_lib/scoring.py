@@ -25,6 +25,7 @@ from figures_lib.simulator import derivative
 
 ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
 FIELD_FRAMES = 2000  # at most so many frames are compared between Ω* and Ω
+GAUGE_ROUNDS = 20  # alternating regressions that find the gauge-free scales
 LOSS_FRAMES = 256  # frames on which the final networks are evaluated
 
 
@@ -98,7 +99,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     metrics: dict[str, float | int] = {
         "connectivity.r2": r2,
         "connectivity.slope": slope,
-        "connectivity.r2_gauge_free": _gauge_free(connectivity_true, learned),
+        "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
         "types.accuracy": accuracy,
         "types.n_found": int(model.types.max()) + 1,
         "phi.max_error": _worst_error(update_true, update_learned),
@@ -129,6 +130,23 @@ def fit_line(true: Tensor, learned: Tensor) -> tuple[float, float]:
     if power == 0 or y @ y == 0:
         return 0.0, 0.0
     return float(covariance**2 / (power * (y @ y))), float(covariance / power)
+
+
+def gauge_free_r2(
+    true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"]
+) -> float:
+    """R² after the row and column scales that fit the truth best (alternating regression)."""
+    true, scaled = true.double(), learned.double()
+    for _ in range(GAUGE_ROUNDS):
+        for dim in (1, 0):
+            scaled = scaled * best_scales(true, scaled, dim)
+    return fit_line(true, scaled)[0]
+
+
+def best_scales(true: Tensor, learned: Tensor, dim: int) -> Tensor:
+    """The factors, constant along ``dim``, by which ``learned`` comes closest to the truth."""
+    power = (learned**2).sum(dim, keepdim=True).clamp_min(1e-30)
+    return (true * learned).sum(dim, keepdim=True) / power
 
 
 def match_types(
@@ -182,26 +200,13 @@ def _worst_error(true: Float[Tensor, "type x"], learned: Float[Tensor, "type x"]
     return float(((true - learned).abs().amax(1) / spread).max())
 
 
-def _gauge_free(true: Tensor, learned: Tensor, rounds: int = 20) -> float:
-    """R² after the row and column scales that fit the truth best (alternating regression)."""
-    scaled = learned.double()
-    true = true.double()
-    for _ in range(rounds):
-        for dim in (1, 0):
-            ratio = (scaled * true).sum(dim, keepdim=True) / (scaled**2).sum(
-                dim, keepdim=True
-            ).clamp_min(1e-30)
-            scaled = scaled * ratio
-    return fit_line(true, scaled)[0]
-
-
 def _score_field(truth: Truth, model: Model) -> dict[str, float]:
     """R² of Ω* against Ω over modulated neurons and frames, raw and with row scales fitted."""
     if not model.modulated.any():
         return {"external_input.r2": np.nan, "external_input.r2_gauge_free": np.nan}
     frames = torch.linspace(0, model.frames - 1, min(FIELD_FRAMES, model.frames)).long()
     true, learned = truth.field_at(frames).double(), model.field(frames).double()
-    ratio = (true * learned).sum(0) / (learned**2).sum(0).clamp_min(1e-30)
+    ratio = best_scales(true, learned, 0)
     return {
         "external_input.r2": fit_line(true, learned)[0],
         "external_input.r2_gauge_free": fit_line(true, learned * ratio)[0],

@@ -12,10 +12,12 @@ from figures_lib.__main__ import main
 from figures_lib.benchmark import benchmark, memory_plan
 from figures_lib.config import ConfigError, GraphNetwork
 from figures_lib.gnn import GNN, MessagePassingGNN
+from figures_lib.inference import converge
 from figures_lib.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
 from figures_lib.pipeline import Run, write_json
 from figures_lib.plans import FULL, TINY, experiment_of
 from figures_lib.rivals import RIVALS, obstacle
+from figures_lib.scoring import gauge_free_r2
 from figures_lib.simulator import simulate
 
 PARTS = {
@@ -60,7 +62,7 @@ def test_report_has_every_key(report):
     assert len(report["scaling"]["by_neurons"]) == len(TINY.scaling)
     assert len(report["scaling"]["by_frames"]) == len(TINY.lengths)
     assert set(report["ablation"]) == {
-        *("neurons", "weights", "tables", "table_errors", "gauge", "clustering")
+        *("neurons", "weights", "tables", "table_errors", "gauge", "sweeps", "clustering")
     }
 
 
@@ -85,6 +87,7 @@ def test_every_figure_and_table_can_be_drawn(report):
         draw.connectivity_solvers(parts["weights"]),
         draw.tables(parts["tables"], parts["table_errors"]),
         draw.gauge(parts["gauge"]),
+        draw.sweeps(parts["sweeps"]),
         draw.clustering(parts["clustering"]),
     ]
     for figure in figures:
@@ -140,13 +143,19 @@ def test_the_compared_iterations_are_the_same_step(transfer):
         torch.testing.assert_close(second.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_staged_sweeps_are_those_of_inference(experiment, simulated, model):
-    recording, _ = simulated
-    stages = list(ablation.staged(recording, experiment))
-    assert [s.phase for s in stages] == [s.phase for s in model.history.sweeps]
-    losses = [s.loss for s in model.history.sweeps]
-    assert [s.estimate.loss for s in stages] == pytest.approx(losses, rel=1e-3)
-    assert torch.equal(stages[-1].types, model.types)
+def test_the_clock_stands_while_the_caller_works(monkeypatch):
+    clock = iter([0.0, 1.0, 50.0, 52.0, 90.0])
+    monkeypatch.setattr(ablation.time, "perf_counter", lambda: next(clock))
+    assert [seconds for _, seconds in ablation.timed(iter(["a", "b"]))] == [1.0, 3.0]
+
+
+def test_variants_of_the_sweeps_start_alike_and_the_full_one_ends_best(experiment, simulated):
+    recording, truth = simulated
+    rows = ablation.sweep_variants(recording, truth, list(converge(recording, experiment)))
+    assert len({row["loss"][0] for row in rows}) == 1
+    plain, extrapolated, full = (row["r2_gauge_free"][-1] for row in rows)
+    assert plain < extrapolated < full
+    assert [row["windows"] for row in rows][:2] == [40, 40]
 
 
 def test_linear_problem_has_the_true_weights_as_its_solution():
@@ -163,7 +172,7 @@ def test_gauge_free_score_ignores_row_and_column_scales():
     torch.manual_seed(1)
     true = torch.randn(20, 20)
     scaled = (0.5 + torch.rand(20, 1)) * true * (0.5 + torch.rand(1, 20))
-    assert ablation.gauge_free_r2(true, scaled) > 0.9999
+    assert gauge_free_r2(true, scaled) > 0.9999
 
 
 @pytest.mark.parametrize("power", [0.5, 1.0, 2.0, 3.0])

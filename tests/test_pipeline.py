@@ -40,11 +40,12 @@ METRIC_KEYS = {
 def computed(monkeypatch):
     """The stages that were really computed, in order."""
     calls = []
-    for name in ("simulate", "infer", "score"):
+    verbs = {"simulate_to_disk": "simulate", "infer": "infer", "score": "score"}
+    for name, stage in verbs.items():
         real = getattr(pipeline, name)
 
-        def spy(*args, _real=real, _name=name, **kwargs):
-            calls.append(_name)
+        def spy(*args, _real=real, _stage=stage, **kwargs):
+            calls.append(_stage)
             return _real(*args, **kwargs)
 
         monkeypatch.setattr(pipeline, name, spy)
@@ -215,16 +216,16 @@ def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_pa
 
 def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
     """The slower takes the result of the faster and leaves nothing."""
-    real = pipeline.simulate
+    real = pipeline.simulate_to_disk
 
     def slower(*args):
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline, "simulate", real)
+            patch.setattr(pipeline, "simulate_to_disk", real)
             patch.setattr(pipeline, "_abandoned", lambda part: False)
             open_run(TEST_CONFIG, tmp_path, FAST).simulate()
         return real(*args)
 
-    monkeypatch.setattr(pipeline, "simulate", slower)
+    monkeypatch.setattr(pipeline, "simulate_to_disk", slower)
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     recording, _ = run.simulate()
     assert recording.activity.shape == (1500, 24)

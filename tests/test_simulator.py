@@ -3,7 +3,9 @@ import pytest
 import torch
 from conftest import ROOT, TEST_CONFIG
 
+from figures_lib import simulator
 from figures_lib.config import load_experiment
+from figures_lib.recording import Recording
 from figures_lib.simulator import SimulationError, derivative, draw_truth, simulate
 
 RICH_TYPES = [
@@ -149,3 +151,53 @@ def test_published_activity_statistics(second_half, overall, first_types, last_t
     assert activity.std() == pytest.approx(overall, abs=0.4)
     assert activity[:, truth.types < 2].std() == pytest.approx(first_types, abs=0.6)
     assert activity[:, truth.types >= 2].std() == pytest.approx(last_types, abs=0.4)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 30, 64])
+def test_the_length_of_the_chunks_changes_nothing(monkeypatch, chunk):
+    """Chunks that end before, at and after the warm-up (30 steps) and the recording (60)."""
+    whole, _ = simulate(_experiment())
+    monkeypatch.setattr(simulator, "CHUNK", chunk)
+    parts, _ = simulate(_experiment())
+    assert torch.equal(parts.activity, whole.activity)
+    assert torch.equal(parts.derivative, whole.derivative)
+
+
+def test_a_recording_written_as_it_arises_is_the_one_held_in_memory(tmp_path):
+    experiment = _experiment(**{"simulation.noise": 1.0, "simulation.frames": 1234})
+    held, _ = simulate(experiment)
+    written, truth = simulator.simulate_to_disk(experiment, tmp_path)
+    again = Recording.load(tmp_path)
+    for recording in (written, again):
+        assert torch.equal(recording.activity, held.activity)
+        assert torch.equal(recording.derivative, held.derivative)
+        assert torch.equal(recording.positions, held.positions)
+    assert torch.equal(truth.connectivity, simulate(experiment)[1].connectivity)
+
+
+def test_a_chunk_is_advanced_in_its_own_buffers():
+    """As a CUDA graph needs it: every buffer keeps its address, and a replay starts anew."""
+    truth = draw_truth(_experiment())
+    generator = torch.Generator().manual_seed(0)
+    states, slopes, noise = (torch.randn(n, 15, generator=generator) for n in (9, 8, 8))
+    chunk = simulator.Chunk(states, slopes, noise, torch.ones(8, 15))
+    places = [tensor.data_ptr() for tensor in (states, slopes, noise)]
+    results = []
+    for _ in range(2):
+        simulator.advance(chunk, truth.connectivity, truth.parameters(), 0.01)
+        results.append(states.clone())
+    assert torch.equal(*results)
+    assert [tensor.data_ptr() for tensor in (states, slopes, noise)] == places
+    step = 0.01 * derivative(states[3], torch.ones(15), truth.connectivity, truth.parameters())
+    assert torch.allclose(states[4], states[3] + step + noise[3], atol=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_equals_cpu_without_noise_and_in_distribution_with_it():
+    changes = {"simulation.frames": 2000, "simulation.warm_up": 700}
+    quiet = _experiment(**changes)
+    (ours, _), (theirs, _) = simulate(quiet), simulate(quiet, "cuda")
+    assert (ours.activity - theirs.activity).abs().max() < 1e-3 * ours.activity.abs().max()
+    loud = _experiment(**changes, **{"simulation.noise": 0.5})
+    (ours, _), (theirs, _) = simulate(loud), simulate(loud, "cuda")
+    assert theirs.activity.std() == pytest.approx(float(ours.activity.std()), rel=0.05)
