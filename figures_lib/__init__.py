@@ -1,6 +1,6 @@
 """Figure 3 of Allier et al. (arXiv 2602.13325), from nothing: simulate, infer, score, draw."""
 
-from figures_lib import benchmark_figures, benchmark_tables, figures
+from figures_lib import benchmark_figures, benchmark_tables, figures, viewers
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.pipeline import Run, open_run
 from figures_lib.widgets import LiveProgress
@@ -15,4 +15,5 @@ __all__ = [
     "figures",
     "load_experiment",
     "open_run",
+    "viewers",
 ]

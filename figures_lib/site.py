@@ -23,6 +23,7 @@ PARAMETERS = {  # cells that a reader may open, and what invites to it
     "parameters": "Show the default parameters",
     "injected-parameters": "Show the parameters of this run",
 }
+VIEWERS = "_static/viewers"  # their scripts; data beside them
 MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
 
@@ -63,6 +64,7 @@ def build_site(run_folder: Path, html: Path) -> Path:
         _jupyter_book(source)
         built = source / "_build" / "html"
         _add_mathjax(built)
+        add_viewers(run_folder, built)
         _write_redirect(built)
         for page in built.rglob("*.html"):
             _finish_page(page)
@@ -98,7 +100,8 @@ def _assemble(run_folder: Path, source: Path) -> None:
         _fold_parameters(notebook)
         nbformat.write(notebook, book / f"{name}.ipynb")
     shutil.copy(ROOT / "_toc.yml", source / "_toc.yml")
-    shutil.copytree(ROOT / "book" / "_static", source / "_static")
+    hidden = shutil.ignore_patterns("viewers")  # the book would load them on every page
+    shutil.copytree(ROOT / "book" / "_static", source / "_static", ignore=hidden)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     metrics = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
     config["parse"]["myst_substitutions"] = substitutions(metrics)
@@ -143,6 +146,19 @@ def _add_mathjax(built: Path) -> None:
     shutil.copy(package / MATHJAX_SCRIPT, target / MATHJAX_SCRIPT)
 
 
+def add_viewers(run_folder: Path, built: Path) -> None:
+    """Copy the scripts of the viewers and the data that the run wrote for them."""
+    shutil.copytree(ROOT / "book" / VIEWERS, built / VIEWERS)
+    for page in (built / "book").glob("*.html"):
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        for place in soup.select("[data-viewer]"):
+            data = Path("viewers") / f"{place['data-viewer']}.js"
+            if not (run_folder / data).exists():
+                raise SiteError(f"{page.name} shows {data}, which is not in {run_folder.name}")
+            (built / VIEWERS / "data").mkdir(exist_ok=True)
+            shutil.copy(run_folder / data, built / VIEWERS / "data")
+
+
 def _write_redirect(built: Path) -> None:
     title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
     (built / "index.html").write_text(
@@ -162,15 +178,23 @@ def _write_redirect(built: Path) -> None:
 
 
 def _finish_page(page: Path) -> None:
-    """Mend what the theme gets wrong: requests to other hosts, and a second main heading."""
+    """Mend what the theme gets wrong, and load the viewers where there are any.
+
+    Wrong are requests to other hosts, a second main heading, and 1.5 MB of icons as a script,
+    which the style sheet of the theme has as a font.
+    """
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     for tag in soup.find_all(["script", "link", "img"]):
         address = str(tag.get("src") or tag.get("href") or "")
         foreign = address.startswith(("http:", "https:", "//"))
-        if foreign or (tag.name == "script" and "thebe" in str(tag).lower()):
+        unused = "fontawesome.js" in address or "thebe" in str(tag).lower()
+        if foreign or (tag.name == "script" and unused):
             tag.decompose()
     for heading in soup.select("#jb-print-docs-body h1"):  # the title again, for print only
         heading.name = "p"
+    if soup.head is not None and soup.select("[data-viewer]"):
+        source = f"../{VIEWERS}/core.js"
+        soup.head.append(soup.new_tag("script", src=source, defer=""))
     page.write_text(str(soup), encoding="utf-8")
 
 

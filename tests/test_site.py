@@ -16,7 +16,7 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.support.ui import WebDriverWait
 
 from figures_lib.config import ConfigError
-from figures_lib.site import SiteError, build_site, substitutions
+from figures_lib.site import SiteError, add_viewers, build_site, substitutions
 
 CONTENT = tuple(
     f"book/{name}.html"
@@ -92,7 +92,11 @@ def visit(chrome: webdriver.Chrome, address: str, width: int = DESKTOP) -> Visit
     with suppress(TimeoutException):  # then the test of the equations says which page it is
         WebDriverWait(chrome, 15).until(lambda page: page.execute_script(SETTLED))
     chrome.execute_async_script("document.fonts.ready.then(() => arguments[0]())")
-    facts = chrome.execute_script(FACTS)
+    return Visit(chrome.execute_script(FACTS), *seen_since(chrome))
+
+
+def seen_since(chrome: webdriver.Chrome) -> tuple[list[str], list[str], list[str]]:
+    """Errors on the console, addresses asked for and failures since this was last asked."""
     errors = [m["message"] for m in chrome.get_log("browser") if m["level"] == "SEVERE"]
     requests, failures = [], []
     for entry in chrome.get_log("performance"):
@@ -105,7 +109,7 @@ def visit(chrome: webdriver.Chrome, address: str, width: int = DESKTOP) -> Visit
                 failures.append(details["response"]["url"])
         elif message["method"] == "Network.loadingFailed" and not details.get("canceled"):
             failures.append(details["errorText"])
-    return Visit(facts, errors, requests, failures)
+    return errors, requests, failures
 
 
 @pytest.fixture(scope="module")
@@ -289,6 +293,14 @@ def test_incomplete_run_is_refused_and_an_earlier_site_kept(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"metrics\.json is missing"):
         build_site(tmp_path / "run", html)
     assert (html / "index.html").read_text("utf-8") == "earlier"
+
+
+def test_viewer_without_data_fails_the_build(tmp_path: Path) -> None:
+    built = tmp_path / "html"
+    (built / "book").mkdir(parents=True)
+    (built / "book" / "page.html").write_text('<div data-viewer="movie"></div>', "utf-8")
+    with pytest.raises(SiteError, match=r"page\.html shows viewers/movie\.js"):
+        add_viewers(tmp_path / "run", built)
 
 
 def test_unknown_substitution_fails_the_build(executed_run: Path, tmp_path: Path) -> None:

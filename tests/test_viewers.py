@@ -1,0 +1,238 @@
+"""The viewers: their data decode to the arrays, every control moves its picture, offline."""
+
+import base64
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from conftest import TEST_CONFIG
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+from test_site import DESKTOP, PHONE, seen_since
+
+import figures_lib as fl
+from figures_lib import viewers
+
+PAGES = {"movie": "04_panels"}
+HEAVIEST = 5_000_000  # bytes a page may weigh with everything on it loaded
+READY = "return document.querySelector(arguments[0]).dataset.ready"
+HASHES = """
+const done = arguments[1];
+requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(() => done(
+  [...document.querySelectorAll(`${arguments[0]} canvas`)].map((canvas) => {
+    const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+    return data.reduce((hash, value) => (31 * hash + value) | 0, 0);
+  })))));
+"""
+
+
+@pytest.fixture(scope="module")
+def run(executed_run: Path) -> fl.Run:
+    return fl.open_run(TEST_CONFIG, executed_run)
+
+
+def read(text: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What a page makes of a data file: the manifest and the arrays."""
+    found = re.fullmatch(r'Viewers\.receive\("\w+", (\{.*\}), "([\w+/=]*)"\);\n', text)
+    assert found is not None
+    about, body = json.loads(found[1]), base64.b64decode(found[2])
+    arrays = {}
+    for name, part in about["arrays"].items():
+        kind = np.dtype(part["type"]).newbyteorder("<")
+        assert part["offset"] % kind.itemsize == 0
+        size = int(np.prod(part["shape"]))
+        codes = np.frombuffer(body, kind, size, part["offset"]).reshape(part["shape"])
+        coded = part["step"] is not None
+        arrays[name] = part["low"] + part["step"] * codes if coded else codes
+    return about, arrays
+
+
+def written(run: fl.Run, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    return read((run.out / "viewers" / f"{kind}.js").read_text("utf-8"))
+
+
+class Page:
+    """One viewer, open in a browser."""
+
+    def __init__(self, chrome: webdriver.Chrome, kind: str) -> None:
+        self.chrome, self.kind, self.root = chrome, kind, f"#viewer-{kind}"
+        self.scroll()
+        WebDriverWait(chrome, 20).until(lambda page: page.execute_script(READY, self.root))
+
+    def scroll(self) -> None:
+        script = "document.querySelector(arguments[0]).scrollIntoView({behavior: 'instant'})"
+        self.chrome.execute_script(script, self.root)
+
+    @property
+    def ready(self) -> str:
+        return self.chrome.execute_script(READY, self.root)
+
+    def hashes(self) -> list[int]:
+        return self.chrome.execute_async_script(HASHES, self.root)
+
+    def find(self, selector: str) -> WebElement:
+        return self.chrome.find_element(By.CSS_SELECTOR, f"{self.root} {selector}")
+
+    def labelled(self, text: str) -> WebElement:
+        """The control with this label."""
+        path = f"//*[@id='{self.root[1:]}']//label[contains(., '{text}')]"
+        return self.chrome.find_element(By.XPATH, f"{path}//*[self::input or self::select]")
+
+    def button(self, text: str) -> WebElement:
+        path = f"//*[@id='{self.root[1:]}']//button[contains(., '{text}')]"
+        return self.chrome.find_element(By.XPATH, path)
+
+    def told(self) -> str:
+        return self.find(".viewer-readout").text
+
+    def changes(self, act: Callable[[], Any]) -> list[bool]:
+        """Which pictures an act changes."""
+        before = self.hashes()
+        act()
+        after = self.hashes()
+        return [one != other for one, other in zip(before, after, strict=True)]
+
+
+@pytest.fixture
+def opened(browser: webdriver.Chrome, served_site: str) -> Iterator[Callable[..., Page]]:
+    """Opens a viewer; in the end nothing may have failed or come from elsewhere."""
+
+    def go(kind: str, width: int = DESKTOP) -> Page:
+        shape = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
+        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+        browser.get("about:blank")
+        seen_since(browser)
+        browser.get(f"{served_site}/book/{PAGES[kind]}.html")
+        return Page(browser, kind)
+
+    yield go
+    errors, requests, failures = seen_since(browser)
+    assert (errors, failures) == ([], [])
+    own = (served_site, "data:", "blob:" + served_site, "about:")
+    assert [address for address in requests if not address.startswith(own)] == []
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_quantised_values_are_off_by_half_a_step_at_most(kind: type) -> None:
+    values = torch.randn(1000, generator=torch.Generator().manual_seed(0)) ** 3
+    packed = viewers.quantised(values, kind)
+    worst = np.abs(packed.values() - values.numpy()).max()
+    assert packed.step is not None and 0.4 * packed.step < worst <= 0.5001 * packed.step
+    assert packed.step == pytest.approx(float(values.max() - values.min()) / np.iinfo(kind).max)
+
+
+def test_constant_values_are_kept() -> None:
+    assert np.array_equal(viewers.quantised(torch.full((3,), 0.25)).values(), [0.25] * 3)
+
+
+def test_a_data_file_gives_back_every_array() -> None:
+    arrays = {
+        "small": viewers.exact([1, 2, 3], np.uint8),
+        "wide": viewers.exact([[1, 70000], [2, 3]], np.uint32),
+        "real": viewers.exact([0.1, -3.5], np.float32),
+        "coded": viewers.quantised(torch.tensor([0.0, 1.0, 2.0]), np.uint16),
+    }
+    about, back = read(viewers.encode("some", arrays, {"total": 3}))
+    assert about["total"] == 3
+    for name, packed in arrays.items():
+        assert back[name].dtype.kind == packed.values().dtype.kind
+        np.testing.assert_array_equal(back[name], packed.values())
+
+
+def test_movie_decodes_to_field_model_and_activity(run: fl.Run) -> None:
+    about, arrays = written(run, "movie")
+    recording, truth = run.simulate()
+    frames = torch.from_numpy(arrays["frames"].astype(np.int64))
+    assert frames[0] == 0 and frames[-1] == len(recording.activity) - 1
+    true, learned = truth.field_at(frames).numpy(), run.infer().field(frames).numpy()
+    steps = {name: part["step"] for name, part in about["arrays"].items()}
+    for name, wanted in (
+        ("truth", true),
+        ("difference", learned - true),
+        ("activity", recording.activity[frames].numpy()),
+        ("positions", recording.positions.numpy()),
+    ):
+        worst = np.abs(arrays[name] - wanted).max()
+        assert worst <= 0.5001 * steps[name], name
+    assert np.array_equal(arrays["grid"], np.flatnonzero(recording.modulated))
+
+
+def test_movie_follows_the_slider_by_keyboard(opened: Callable[..., Page]) -> None:
+    page = opened("movie")
+    slider = page.labelled("time")
+    changed = page.changes(lambda: slider.send_keys(Keys.END))
+    assert changed == [True] * 5
+    assert slider.get_attribute("aria-valuetext") == "frame 3,999"
+    assert page.told().startswith("Frame 3,999 of 4,000")
+    assert page.changes(lambda: None) == [False] * 5
+
+
+def test_movie_plays_and_pauses(opened: Callable[..., Page]) -> None:
+    page = opened("movie")
+    slider = page.labelled("time")
+    page.button("Play").click()
+    WebDriverWait(page.chrome, 10).until(lambda _: int(slider.get_attribute("value")) > 3)
+    page.button("Pause").click()
+    stopped = slider.get_attribute("value")
+    assert page.changes(lambda: None) == [False] * 5
+    assert slider.get_attribute("value") == stopped
+
+
+def test_movie_tells_the_values_of_the_neuron_under_the_pointer(
+    opened: Callable[..., Page], run: fl.Run
+) -> None:
+    page = opened("movie")
+    page.labelled("time").send_keys(Keys.END)
+    canvas = page.find("canvas")
+    corner = canvas.size["width"] // 2 - 3  # top right: the last of the grid neurons
+    ActionChains(page.chrome).move_to_element_with_offset(canvas, corner, -corner).perform()
+    frame = torch.tensor([3999])
+    true = float(run.simulate()[1].field_at(frame)[0, -1])
+    learned = float(run.infer().field(frame)[0, -1])
+    told = re.search(r"Neuron 15: Ω = (\d\.\d+), Ω\* = (\d\.\d+)", page.told())
+    assert told is not None
+    assert float(told[1]) == pytest.approx(true, abs=0.005)
+    assert float(told[2]) == pytest.approx(learned, abs=0.01)
+    changed = page.changes(lambda: canvas.send_keys(Keys.ARROW_LEFT))
+    assert changed == [True, True, True, True, False]
+    assert "Neuron 11:" in page.told()
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_pictures_follow_the_theme(kind: str, opened: Callable[..., Page]) -> None:
+    page = opened(kind)
+    script = "document.documentElement.dataset.theme = 'dark'"
+    assert any(page.changes(lambda: page.chrome.execute_script(script)))
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_on_a_phone_controls_fit_and_are_large_enough(
+    kind: str, opened: Callable[..., Page]
+) -> None:
+    page = opened(kind, PHONE)
+    page.hashes()
+    script = """
+    const shape = (e) => { const r = e.getBoundingClientRect(); return [r.right, r.height]; };
+    const all = document.querySelectorAll(`${arguments[0]} :is(button, label, canvas)`);
+    return [...all].map(shape);
+    """
+    for right, height in page.chrome.execute_script(script, page.root):
+        assert right <= PHONE and height >= 32
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_every_control_and_picture_has_a_name(kind: str, opened: Callable[..., Page]) -> None:
+    page = opened(kind)
+    for element in page.chrome.find_elements(
+        By.CSS_SELECTOR, f"{page.root} :is(input, select, button, canvas)"
+    ):
+        assert element.accessible_name.strip(), element.get_attribute("outerHTML")
