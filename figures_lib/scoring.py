@@ -135,12 +135,22 @@ def fit_line(true: Tensor, learned: Tensor) -> tuple[float, float]:
 def gauge_free_r2(
     true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"]
 ) -> float:
-    """R² after the row and column scales that fit the truth best (alternating regression)."""
+    """R² after the row and column scales that fit the truth best."""
+    return fit_line(true.double(), fit_scales(true, learned))[0]
+
+
+def fit_scales(
+    true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"]
+) -> Float[Tensor, "neuron neuron"]:
+    """Learned weights with the row and column scales that fit the truth best.
+
+    They are the part that activity alone cannot tell. Found by alternating regressions.
+    """
     true, scaled = true.double(), learned.double()
     for _ in range(GAUGE_ROUNDS):
         for dim in (1, 0):
             scaled = scaled * best_scales(true, scaled, dim)
-    return fit_line(true, scaled)[0]
+    return scaled
 
 
 def best_scales(true: Tensor, learned: Tensor, dim: int) -> Tensor:

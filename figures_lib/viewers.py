@@ -19,12 +19,16 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib.figures import TYPE_COLOURS
 from figures_lib.pipeline import Run
+from figures_lib.scoring import fit_scales
 
 MOVIE_FRAMES = 256  # shown frames: as many as the published movie has images, less one
+EDGES = 20_000  # of the connectivity that are drawn
+CURVES = 60  # neurons whose functions are drawn while they form
 
 
 @dataclass(frozen=True)
@@ -130,6 +134,120 @@ def movie(run: Run) -> Viewer:
     }
     _write(run, "movie", arrays, about)
     return Viewer("movie", "The hidden movie, true and learned, and the activity")
+
+
+def connectivity(run: Run) -> Viewer:
+    """Learned against true weights, raw and with row and column scales fitted (panel d)."""
+    types = run.simulate()[1].types
+    scores = run.score()
+    true, learned = scores.connectivity_true, scores.connectivity_learned
+    fitted = fit_scales(true, learned)
+    edges = sample_edges(true, learned, EDGES)
+    drawn = [matrix.flatten()[edges] for matrix in (true, learned, fitted)]
+    arrays = {
+        "receiver": exact(edges // len(types), np.uint16),
+        "sender": exact(edges % len(types), np.uint16),
+        "types": exact(types, np.uint8),
+        "truth": quantised(drawn[0], np.uint16),
+        "learned": quantised(drawn[1], np.uint16),
+        "fitted": quantised(drawn[2], np.uint16),
+    }
+    about = {
+        "typeCount": int(types.max()) + 1,
+        "bound": 1.05 * max(float(values.abs().max()) for values in drawn),
+        "scores": {
+            "raw": pair_scores(true, learned, types),
+            "fitted": pair_scores(true, fitted, types),
+        },
+    }
+    _write(run, "connectivity", arrays, about)
+    return Viewer("connectivity", "Learned against true weights, edge by edge")
+
+
+def sample_edges(
+    true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"], count: int
+) -> Int[Tensor, " edge"]:
+    """Edges worth drawing, as indices into the flattened matrix; no edge to oneself.
+
+    Drawn without replacement, with a probability that grows with |W| and |W* − W|, each
+    relative to its root mean square. The tenth part with the largest errors is always in.
+    """
+    weight = torch.full_like(true, 0.1)
+    for size in (true.abs(), (learned - true).abs()):
+        weight += size / size.square().mean().sqrt().clamp_min(1e-12)
+    error = (learned - true).abs().fill_diagonal_(-1.0)
+    weight.view(-1)[error.flatten().topk(min(count // 10, error.numel())).indices] = torch.inf
+    weight.fill_diagonal_(0.0)
+    # The largest of weight over an exponential number: sampling without replacement
+    # (Efraimidis & Spirakis 2006). NumPy's generator, because torch's with the same seed gives
+    # the very numbers that the weights were drawn from.
+    random = torch.from_numpy(np.random.default_rng(0).exponential(size=tuple(true.shape)))
+    neurons = len(true)
+    chosen = (weight / random).flatten().topk(min(count, neurons * (neurons - 1)))
+    return chosen.indices.sort().values
+
+
+def pair_scores(
+    true: Float[Tensor, "neuron neuron"],
+    learned: Float[Tensor, "neuron neuron"],
+    types: Int[Tensor, " neuron"],
+) -> list[list[dict[str, float]]]:
+    """R² and slope of all edges by type of receiver (row) and sender; the last is all types."""
+    belongs = torch.nn.functional.one_hot(types).double()
+    belongs = torch.cat([belongs, torch.ones(len(types), 1, dtype=torch.double)], 1)
+    x, y = true.double(), learned.double()
+
+    def total(values: Tensor) -> Tensor:
+        return belongs.T @ values @ belongs
+
+    count = total(torch.ones_like(x))
+    spread_x = total(x * x) - total(x) ** 2 / count
+    spread_y = total(y * y) - total(y) ** 2 / count
+    common = total(x * y) - total(x) * total(y) / count
+    r2 = common**2 / (spread_x * spread_y).clamp_min(1e-300)
+    slope = common / spread_x.clamp_min(1e-300)
+    return [
+        [{"r2": float(a), "slope": float(b)} for a, b in zip(*rows, strict=True)]
+        for rows in zip(r2, slope, strict=True)
+    ]
+
+
+def functions(run: Run) -> Viewer:
+    """φ and ψ after every sweep, and the embedding cloud while it forms."""
+    recording, truth = run.simulate()
+    model, scores = run.infer(), run.score()
+    neurons = len(truth.types)
+    shown = torch.linspace(0, neurons - 1, min(CURVES, neurons)).long()
+    bound = 3 * float(recording.activity[::50].std())
+    arrays = {
+        "neurons": exact(shown, np.uint16),
+        "types": exact(truth.types, np.uint8),
+        "cloud": quantised(model.history.embedding_steps[..., :2], np.uint16),
+        "x": exact(scores.x, np.float32),
+        "updateTrue": quantised(scores.update_true, np.uint16),
+        "updateLearned": quantised(scores.update_learned, np.uint16),
+        "transferTrue": quantised(scores.transfer_true, np.uint16),
+        "transferLearned": quantised(scores.transfer_learned, np.uint16),
+    }
+    for sweep in model.history.sweeps:
+        inside = sweep.knots.abs() <= bound
+        transfer = sweep.transfer[:, inside]
+        largest = transfer.abs().amax(1, keepdim=True).clamp_min(1e-12)
+        arrays |= {
+            f"knots{sweep.index}": exact(sweep.knots[inside], np.float32),
+            f"update{sweep.index}": quantised(sweep.update[shown][:, inside], np.uint16),
+            f"transfer{sweep.index}": quantised((transfer / largest)[shown], np.uint16),
+        }
+    low, high = (float(end) for end in scores.update_true.aminmax())
+    margin = 0.2 * (high - low)
+    about = {
+        "typeCount": len(scores.x),
+        "bound": bound,
+        "updateRange": [low - margin, high + margin],
+        "sweeps": [{"phase": one.phase, "loss": one.loss} for one in model.history.sweeps],
+    }
+    _write(run, "functions", arrays, about)
+    return Viewer("functions", "Update and transfer functions while they form")
 
 
 def _colour_map(name: str) -> Packed:

@@ -21,8 +21,9 @@ from test_site import DESKTOP, PHONE, seen_since
 
 import figures_lib as fl
 from figures_lib import viewers
+from figures_lib.scoring import fit_line, fit_scales
 
-PAGES = {"movie": "04_panels"}
+PAGES = {"movie": "04_panels", "connectivity": "04_panels", "functions": "05_functions"}
 HEAVIEST = 5_000_000  # bytes a page may weigh with everything on it loaded
 READY = "return document.querySelector(arguments[0]).dataset.ready"
 HASHES = """
@@ -205,6 +206,157 @@ def test_movie_tells_the_values_of_the_neuron_under_the_pointer(
     changed = page.changes(lambda: canvas.send_keys(Keys.ARROW_LEFT))
     assert changed == [True, True, True, True, False]
     assert "Neuron 11:" in page.told()
+
+
+def test_sample_keeps_every_outlier_and_no_edge_to_oneself() -> None:
+    generator = torch.Generator().manual_seed(1)
+    true = torch.randn(40, 40, generator=generator)
+    learned = true + 0.01 * torch.randn(40, 40, generator=generator)
+    learned.fill_diagonal_(50.0)
+    worst = [3 * 40 + 7, 20 * 40 + 1, 39 * 40 + 0]
+    learned.view(-1)[worst] += 5.0
+    edges = viewers.sample_edges(true, learned, 100).tolist()
+    assert len(set(edges)) == 100
+    assert set(worst) <= set(edges)
+    assert all(edge // 40 != edge % 40 for edge in edges)
+    everything = viewers.sample_edges(true, learned, 10**6).tolist()
+    assert everything == [k for k in range(1600) if k // 40 != k % 40]
+
+
+def test_sample_prefers_large_weights() -> None:
+    true = torch.randn(60, 60, generator=torch.Generator().manual_seed(2)) ** 3
+    edges = viewers.sample_edges(true, true, 400)
+    assert true.flatten()[edges].abs().mean() > 1.5 * true.abs().mean()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_sample_is_independent_of_the_random_numbers_behind_the_weights(seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    true = torch.empty(300, 300).cauchy_(generator=generator).clamp_(-25, 25)
+    edges = viewers.sample_edges(true, true, 3000)
+    assert 0.4 < float((true.flatten()[edges] > 0).float().mean()) < 0.6
+
+
+def test_scores_of_pairs_of_types_are_those_of_their_edges() -> None:
+    generator = torch.Generator().manual_seed(3)
+    true = torch.randn(30, 30, generator=generator)
+    learned = 0.9 * true + 0.2 * torch.randn(30, 30, generator=generator)
+    types = torch.arange(30) % 3
+    scores = viewers.pair_scores(true, learned, types)
+    for row, receiver in enumerate([types == 0, types == 1, types == 2, types >= 0]):
+        for column, sender in enumerate([types == 0, types == 1, types == 2, types >= 0]):
+            part = [matrix[receiver][:, sender] for matrix in (true, learned)]
+            wanted = fit_line(*part)
+            found = scores[row][column]
+            assert (found["r2"], found["slope"]) == pytest.approx(wanted, abs=1e-9)
+
+
+def test_connectivity_decodes_to_the_compared_weights(run: fl.Run) -> None:
+    about, arrays = written(run, "connectivity")
+    scores, (receiver, sender) = run.score(), (arrays["receiver"], arrays["sender"])
+    assert len(sender) == 64 * 63 and not (sender == receiver).any()
+    true, learned = scores.connectivity_true, scores.connectivity_learned
+    for name, matrix in (
+        ("truth", true),
+        ("learned", learned),
+        ("fitted", fit_scales(true, learned)),
+    ):
+        worst = np.abs(arrays[name] - matrix.numpy()[receiver, sender]).max()
+        assert worst <= 0.5001 * about["arrays"][name]["step"], name
+    kinds = {"raw": "connectivity.r2", "fitted": "connectivity.r2_gauge_free"}
+    for kind, key in kinds.items():
+        assert about["scores"][kind][-1][-1]["r2"] == pytest.approx(run.metrics()[key])
+
+
+def test_connectivity_is_filtered_rescaled_and_zoomed(opened: Callable[..., Page]) -> None:
+    page = opened("connectivity")
+    slider = page.labelled("zoom")
+    for act in (
+        lambda: page.labelled("from (sender j)").send_keys("type 1"),
+        lambda: page.labelled("to (receiver i)").send_keys("type 2"),
+        lambda: page.labelled("row and column").send_keys(Keys.SPACE),
+        lambda: slider.send_keys(Keys.PAGE_UP),
+    ):
+        told = page.told()
+        assert page.changes(act) == [True]
+        assert page.told() != told or act.__code__.co_freevars == ("slider",)
+    assert "scales fitted to the truth" in page.told()
+
+
+def test_connectivity_tells_the_edge_under_the_pointer(
+    opened: Callable[..., Page], run: fl.Run
+) -> None:
+    page = opened("connectivity")
+    canvas = page.find("canvas")
+    canvas.send_keys(Keys.END)  # the edge with the largest true weight, by keyboard
+    pattern = r"Edge i = (\d+) .* from j = (\d+) .*: true (\S+), learned (\S+)\."
+    told = re.search(pattern, page.told())
+    scores = run.score()
+    true, learned = scores.connectivity_true, scores.connectivity_learned
+
+    def check(told: re.Match[str] | None) -> tuple[int, int]:
+        assert told is not None
+        i, j = int(told[1]), int(told[2])
+        for text, matrix in ((told[3], true), (told[4], learned)):
+            value = float(text.replace("−", "-"))
+            assert value == pytest.approx(float(matrix[i, j]), rel=6e-3, abs=1e-4)
+        return i, j
+
+    i, j = check(told)
+    assert true[i, j] == true.max()
+    canvas.send_keys(Keys.HOME)
+    i, j = check(re.search(pattern, page.told()))
+    assert true[i, j] == true.min()
+    ActionChains(page.chrome).move_to_element_with_offset(canvas, 12, -6).perform()
+    i, j = check(re.search(pattern, page.told()))
+    about, arrays = written(run, "connectivity")
+    width, height = canvas.rect["width"], canvas.rect["height"]
+    pixels = np.array([width - 76, height - 44]) / (2 * about["bound"])  # inside the axes
+    origin = np.array([(52 + width - 24) / 2, (8 + height - 36) / 2])
+    points = origin + np.stack([arrays["truth"], -arrays["learned"]], 1) * pixels
+    distance = np.linalg.norm(points - [width / 2 + 12, height / 2 - 6], axis=1)
+    told_edge = (arrays["receiver"] == i) & (arrays["sender"] == j)
+    assert distance[told_edge].item() <= distance.min() + 1  # the pointer is on whole pixels
+
+
+def test_functions_decode_to_history_and_scores(run: fl.Run) -> None:
+    about, arrays = written(run, "functions")
+    history, scores = run.infer().history, run.score()
+    shown = torch.from_numpy(arrays["neurons"].astype(np.int64))
+    assert len(about["sweeps"]) == len(history.sweeps)
+    wanted = {
+        "cloud": history.embedding_steps,
+        "updateTrue": scores.update_true,
+        "updateLearned": scores.update_learned,
+        "transferTrue": scores.transfer_true,
+        "transferLearned": scores.transfer_learned,
+    }
+    for sweep in history.sweeps:
+        inside = sweep.knots.abs() <= about["bound"]
+        wanted[f"update{sweep.index}"] = sweep.update[shown][:, inside]
+        largest = np.abs(arrays[f"transfer{sweep.index}"]).max(1)
+        assert largest == pytest.approx(1.0, abs=1e-3)
+        assert np.array_equal(arrays[f"knots{sweep.index}"], sweep.knots[inside].numpy())
+    for name, values in wanted.items():
+        worst = np.abs(arrays[name] - values.numpy()).max()
+        assert worst <= 0.5001 * about["arrays"][name]["step"], name
+
+
+def test_functions_follow_sweep_stage_types_and_truth(opened: Callable[..., Page]) -> None:
+    page = opened("functions")
+    update, transfer, cloud, loss = range(4)
+    for label, key, pictures in (
+        ("sweep", Keys.ARROW_LEFT, {update, transfer}),
+        ("sweep", Keys.HOME, {update, transfer, loss}),
+        ("embedding", Keys.HOME, {cloud}),
+        ("type 1", Keys.SPACE, {update, transfer, cloud}),
+        ("true functions", Keys.SPACE, {update, transfer}),
+    ):
+        control, told = page.labelled(label), page.told()
+        changed = page.changes(lambda control=control, key=key: control.send_keys(key))
+        assert {k for k, one in enumerate(changed) if one} == pictures, label
+        assert (page.told() != told) == (control.get_attribute("type") == "range")
+    assert page.told().startswith("Sweep 0, one ψ for all neurons:")
 
 
 @pytest.mark.parametrize("kind", PAGES)
