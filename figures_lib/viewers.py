@@ -29,6 +29,7 @@ from figures_lib.scoring import fit_scales
 MOVIE_FRAMES = 256  # shown frames: as many as the published movie has images, less one
 EDGES = 20_000  # of the connectivity that are drawn
 CURVES = 60  # neurons whose functions are drawn while they form
+TRACES, TRACE_FRAMES, SPACING = 100, 10_000, 25.0  # panel c: neurons, frames, distance in x
 
 
 @dataclass(frozen=True)
@@ -248,6 +249,45 @@ def functions(run: Run) -> Viewer:
     }
     _write(run, "functions", arrays, about)
     return Viewer("functions", "Update and transfer functions while they form")
+
+
+def traces(run: Run) -> Viewer:
+    """The activity of the neurons of panel c, to be chosen from and zoomed into."""
+    recording, truth = run.simulate()
+    neurons = len(truth.types)
+    shown = torch.arange(0, neurons, max(1, neurons // TRACES))
+    arrays = {
+        "neurons": exact(shown, np.uint16),
+        "types": exact(truth.types[shown], np.uint8),
+        "activity": quantised(recording.activity[:TRACE_FRAMES][:, shown].T),
+    }
+    _write(run, "traces", arrays, {"spacing": SPACING, "timeStep": recording.time_step})
+    return Viewer("traces", "Activity of chosen neurons")
+
+
+def siren(run: Run) -> Viewer:
+    """The field network itself, evaluated in the page; its weights are loaded on request."""
+    model = run.infer()
+    network = model.siren
+    layers = [*network.hidden, network.output]
+    arrays = {"grey": _colour_map("gray")}
+    for depth, layer in enumerate(layers):
+        arrays[f"weight{depth}"] = exact(layer.weight.detach(), np.float32)
+        arrays[f"bias{depth}"] = exact(layer.bias.detach(), np.float32)
+    frames = torch.linspace(0, model.frames - 1, min(MOVIE_FRAMES, model.frames)).long()
+    low, high = (float(end) for end in model.field(frames).aminmax())
+    about = {
+        "layers": len(layers),
+        "omega": network.config.omega,
+        "scale": network.scale.tolist(),
+        "side": round(float(model.modulated.sum()) ** 0.5),
+        "total": model.frames,
+        "low": float(f"{low:.2f}"),
+        "high": float(f"{high:.2f}"),
+    }
+    size = _write(run, "siren", arrays, about).stat().st_size
+    asks = f"Load the field network ({size / 1e6:.1f} MB) and run it here"
+    return Viewer("siren", "The learned field at any place and time", asks)
 
 
 def _colour_map(name: str) -> Packed:
