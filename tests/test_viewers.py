@@ -23,7 +23,13 @@ import figures_lib as fl
 from figures_lib import viewers
 from figures_lib.scoring import fit_line, fit_scales
 
-PAGES = {"movie": "04_panels", "connectivity": "04_panels", "functions": "05_functions"}
+PAGES = {
+    "traces": "02_simulate",
+    "movie": "04_panels",
+    "connectivity": "04_panels",
+    "functions": "05_functions",
+    "siren": "05_functions",
+}
 HEAVIEST = 5_000_000  # bytes a page may weigh with everything on it loaded
 READY = "return document.querySelector(arguments[0]).dataset.ready"
 HASHES = """
@@ -69,6 +75,18 @@ class Page:
         self.scroll()
         WebDriverWait(chrome, 20).until(lambda page: page.execute_script(READY, self.root))
 
+    def begin(self) -> None:
+        """Press the button of a viewer that loads its data on request; wait for its picture."""
+        self.button("Load").click()
+        self.settle()
+
+    def settle(self) -> None:
+        computing = "const {dataset} = document.querySelector(arguments[0]);"
+        computing += "return dataset.ready === 'yes' && !dataset.computing"
+        WebDriverWait(self.chrome, 30).until(
+            lambda page: page.execute_script(computing, self.root)
+        )
+
     def scroll(self) -> None:
         script = "document.querySelector(arguments[0]).scrollIntoView({behavior: 'instant'})"
         self.chrome.execute_script(script, self.root)
@@ -99,6 +117,7 @@ class Page:
         """Which pictures an act changes."""
         before = self.hashes()
         act()
+        self.settle()
         after = self.hashes()
         return [one != other for one, other in zip(before, after, strict=True)]
 
@@ -113,7 +132,10 @@ def opened(browser: webdriver.Chrome, served_site: str) -> Iterator[Callable[...
         browser.get("about:blank")
         seen_since(browser)
         browser.get(f"{served_site}/book/{PAGES[kind]}.html")
-        return Page(browser, kind)
+        page = Page(browser, kind)
+        if page.ready == "asks":
+            page.begin()
+        return page
 
     yield go
     errors, requests, failures = seen_since(browser)
@@ -357,6 +379,88 @@ def test_functions_follow_sweep_stage_types_and_truth(opened: Callable[..., Page
         assert {k for k, one in enumerate(changed) if one} == pictures, label
         assert (page.told() != told) == (control.get_attribute("type") == "range")
     assert page.told().startswith("Sweep 0, one ψ for all neurons:")
+
+
+def test_traces_decode_to_the_activity(run: fl.Run) -> None:
+    about, arrays = written(run, "traces")
+    recording, truth = run.simulate()
+    shown = arrays["neurons"].astype(np.int64)
+    assert about["timeStep"] == recording.time_step
+    assert np.array_equal(arrays["types"], truth.types.numpy()[shown])
+    wanted = recording.activity[: viewers.TRACE_FRAMES].numpy().T[shown]
+    step = about["arrays"]["activity"]["step"]
+    assert arrays["activity"].shape == wanted.shape
+    assert np.abs(arrays["activity"] - wanted).max() <= 0.5001 * step
+
+
+def test_traces_are_chosen_zoomed_and_read(opened: Callable[..., Page], run: fl.Run) -> None:
+    page = opened("traces")
+    told = page.told()
+    assert told.startswith("10 of 64 neurons")
+    assert page.changes(lambda: page.button("type 2").click()) == [True]
+    types = run.simulate()[1].types
+    chosen = (types == 1).nonzero()[:, 0]
+    assert page.told().startswith(f"{len(chosen)} of 64 neurons")
+    assert page.changes(lambda: page.labelled("zoom").send_keys(Keys.END)) == [True]
+    assert page.changes(lambda: page.labelled("from").send_keys(Keys.END)) == [True]
+    canvas = page.find("canvas")
+    ActionChains(page.chrome).move_to_element(canvas).perform()
+    read = re.search(r"Neuron (\d+) \(type 2\) at frame ([\d,]+) .*: x = (\S+)\.", page.told())
+    assert read is not None
+    neuron, frame = int(read[1]), int(read[2].replace(",", ""))
+    assert neuron in chosen and frame > 3900  # the middle of the last frames
+    activity = float(run.simulate()[0].activity[frame, neuron])
+    assert float(read[3].replace("−", "-")) == pytest.approx(activity, abs=0.2)
+    assert page.changes(lambda: canvas.send_keys(Keys.ARROW_RIGHT)) == [True]
+    assert f"at frame {frame + 1:,}" in page.told()
+
+
+def test_field_network_is_loaded_on_request_only(
+    browser: webdriver.Chrome, served_site: str
+) -> None:
+    browser.get("about:blank")
+    seen_since(browser)
+    browser.get(f"{served_site}/book/{PAGES['siren']}.html")
+    page = Page(browser, "siren")
+    assert page.ready == "asks"
+    before = seen_since(browser)[1]
+    page.begin()
+    after = seen_since(browser)[1]
+    loaded = [
+        [address.endswith("data/siren.js") for address in part] for part in (before, after)
+    ]
+    assert (any(loaded[0]), any(loaded[1])) == (False, True)
+
+
+def test_field_network_in_the_page_is_the_network(
+    opened: Callable[..., Page], run: fl.Run
+) -> None:
+    page = opened("siren")
+    points = torch.rand(7, 3, generator=torch.Generator().manual_seed(0))
+    script = """
+    const {evaluate} = document.querySelector(arguments[0]);
+    return [...evaluate(Float32Array.from(arguments[1]))];
+    """
+    found = page.chrome.execute_script(script, page.root, points.flatten().tolist())
+    with torch.no_grad():
+        wanted = run.infer().siren.double()(points.double())
+    assert found == pytest.approx(wanted.tolist(), abs=1e-5)
+    assert float(wanted.std()) > 0.01
+
+
+def test_field_network_follows_time_and_place(opened: Callable[..., Page]) -> None:
+    page = opened("siren")
+    told = page.told()
+    coarse, fine = page.chrome.find_elements(By.CSS_SELECTOR, f"{page.root} canvas")[:2]
+    assert page.changes(lambda: fine.send_keys(Keys.ARROW_RIGHT)) == [True] * 3
+    assert page.told() != told
+    assert page.changes(lambda: page.labelled("time").send_keys(Keys.HOME)) == [True] * 3
+    ActionChains(page.chrome).move_to_element_with_offset(coarse, 20, 20).perform()
+    width = coarse.size["width"]
+    x = re.search(r"x = (\d\.\d+), y = (\d\.\d+)", page.told())
+    assert x is not None
+    assert float(x[1]) == pytest.approx(0.5 + 20 / width, abs=2 / width)
+    assert float(x[2]) == pytest.approx(0.5 - 20 / width, abs=2 / width)
 
 
 @pytest.mark.parametrize("kind", PAGES)

@@ -26,18 +26,18 @@ Viewers.define("traces", (root, data) => {
   }
   const zoom = Viewers.slider(controls, {
     label: "zoom", max: Math.max(1, Math.floor(Math.log2(total / 50))), step: 0.25, value: 0,
-    change: update, text: () => `${window_().toLocaleString("en")} frames`,
+    change: update, text: (power) => `${frames(power).toLocaleString("en")} frames`,
   });
   const from = Viewers.slider(controls, {
     label: "from", max: 1, step: 0.002, value: 0, change: update,
-    text: () => `frame ${start().toLocaleString("en")}`,
+    text: (share) => `frame ${start(share).toLocaleString("en")}`,
   });
 
   const plot = Viewers.picture(root, {
     label: "activity of the chosen neurons; arrow keys move the read-out", ratio: 1.3,
     draw(context, width, height, theme) {
       const rows = chosen();
-      const [first, length] = [start(), window_()];
+      const [first, length] = [start(), frames()];
       const y = [-spacing, Math.max(1, rows.length) * spacing];
       const every = Math.ceil(rows.length / Math.max(1, (height - 44) / 18));
       const yTicks = rows.map((k, rank) => [rank * spacing, String(data.neurons[k])])
@@ -67,7 +67,7 @@ Viewers.define("traces", (root, data) => {
     if (!move[event.key]) return;
     event.preventDefault();
     const [later, up] = move[event.key];
-    read(cursor + later * Math.max(1, Math.round(window_() / 200)), marked + up);
+    read(cursor + later * Math.max(1, Math.round(frames() / 200)), marked + up);
   });
   const told = Viewers.readout(root);
 
@@ -80,12 +80,14 @@ Viewers.define("traces", (root, data) => {
     update();
   }
 
-  function window_() {
-    return Math.max(2, Math.round(total / 2 ** zoom.value));
+  /* Number of frames that are shown. */
+  function frames(power = zoom.value) {
+    return Math.max(2, Math.round(total / 2 ** power));
   }
 
-  function start() {
-    return Math.round(from.value * (total - window_()));
+  /* The first of them. */
+  function start(share = from.value) {
+    return Math.round(share * (total - frames()));
   }
 
   /* One trace; where a pixel covers many frames, the least and the largest value in it. */
@@ -109,14 +111,14 @@ Viewers.define("traces", (root, data) => {
     if (!drawn) return;
     const [x, y] = Viewers.place(event, plot.canvas);
     const { box } = drawn;
-    const frame = start() + ((x - box.left) / (box.right - box.left)) * (window_() - 1);
+    const frame = start() + ((x - box.left) / (box.right - box.left)) * (frames() - 1);
     const rows = chosen().length;
     const height = (rows + 1) * spacing * ((box.bottom - y) / (box.bottom - box.top)) - spacing;
     read(Math.round(frame), Math.round(height / spacing));
   }
 
   function read(frame, rank) {
-    cursor = Math.max(start(), Math.min(start() + window_() - 1, frame));
+    cursor = Math.max(start(), Math.min(start() + frames() - 1, frame));
     marked = Math.max(0, Math.min(chosen().length - 1, rank));
     tell();
   }
