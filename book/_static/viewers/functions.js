@@ -79,17 +79,17 @@ Viewers.define("functions", (root, data) => {
   }));
 
   pictures.push(Viewers.picture(row, {
-    title: "unexplained fraction of the variance of dx/dt", ratio: 1.3,
+    title: "loss: unexplained variance of dx/dt", ratio: 1.3,
     label: "loss after every sweep, the chosen one marked",
     draw(context, width, height, theme) {
       const losses = data.sweeps.map(({ loss }) => Math.log10(loss));
       const y = [Math.floor(Math.min(...losses)), Math.ceil(Math.max(...losses) + 1e-9)];
       const yTicks = [];
       for (let power = y[0]; power <= y[1]; power++) {
-        yTicks.push([power, Viewers.number(10 ** power, 1)]);
+        yTicks.push([power, `10${superscript(power)}`]);
       }
       const scales = Viewers.axes(context, width, height, {
-        x: [0, Math.max(1, sweeps - 1)], y, yTicks, xLabel: "sweep", yLabel: "loss",
+        x: [0, Math.max(1, sweeps - 1)], y, yTicks, xLabel: "sweep", yLabel: "share of the variance",
       }, theme);
       context.lineWidth = 1.5;
       Viewers.line(context, scales, sweeps, (k) => k, (k) => losses[k]);
@@ -123,6 +123,10 @@ Viewers.define("functions", (root, data) => {
         (k) => knots[k], (k) => values[at * knots.length + k]);
     });
     context.globalAlpha = 1;
+  }
+
+  function superscript(power) {
+    return String(power).replace(/./g, (digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]);
   }
 
   function extent(values) {
