@@ -248,14 +248,14 @@ const Viewers = (() => {
     context.lineTo(box.left, box.bottom);
     context.lineTo(box.right, box.bottom);
     context.textAlign = "center";
-    for (const value of ticks(x, Math.max(3, (box.right - box.left) / 80))) {
+    for (const value of ticks(x, Math.max(4, (box.right - box.left) / 80))) {
       context.moveTo(toX(value), box.bottom);
       context.lineTo(toX(value), box.bottom + 4);
       context.fillText(number(value), toX(value), box.bottom + 16);
     }
     context.fillText(xLabel, (box.left + box.right) / 2, box.bottom + 32);
     context.textAlign = "right";
-    const rows = yTicks || ticks(y, Math.max(3, (box.bottom - box.top) / 50)).map((value) =>
+    const rows = yTicks || ticks(y, Math.max(4, (box.bottom - box.top) / 50)).map((value) =>
       [value, number(value)]);
     for (const [value, text] of rows) {
       context.moveTo(box.left - 4, toY(value));
