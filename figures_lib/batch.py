@@ -84,6 +84,20 @@ def run_sweep(
     return list(rows.values())
 
 
+def run_here(sweep: Sweep, out: Path) -> list[Row]:
+    """A small sweep, one run after the other in this process."""
+    rows, on_gpu = [], torch.cuda.is_available()
+    for point in sweep.points:
+        rows.append(_row(point))
+        if point.problem is None:
+            job = _job(sweep.config, point, out.resolve(), on_gpu, notebooks=False)
+            problem = job.known_failure()
+            if problem is None and not job.finished():
+                _, problem = job.complete(None)
+            _settle(rows[-1], job, problem)
+    return rows
+
+
 def _row(point: Point) -> Row:
     status = MISSING if point.problem is None else FAILED
     return {NAME: point.name, **point.varied, STATUS: status, REASON: point.problem}

@@ -27,6 +27,10 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the key and the remedy."""
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook, and in what papermill reports of it, the message is all."""
+        return [f"ConfigError: {self}"]
+
 
 class Section(BaseModel):
     """A part of a configuration: frozen, and strict about keys and types."""

@@ -128,6 +128,6 @@ def _unheard(_line: str) -> None:
 
 def _take_gpu() -> None:
     """The GPU of this worker: those of an embedded cluster are numbered."""
-    if torch.cuda.device_count() > 1:
-        name = str(get_worker().name)
-        torch.cuda.set_device(int(name) % torch.cuda.device_count() if name.isdigit() else 0)
+    with suppress(ValueError):  # no worker, or one with another kind of name, takes the first
+        if torch.cuda.device_count() > 1:
+            torch.cuda.set_device(int(get_worker().name) % torch.cuda.device_count())

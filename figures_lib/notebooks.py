@@ -10,7 +10,7 @@ import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
-NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation")
+NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 

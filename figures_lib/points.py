@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -157,12 +157,15 @@ class Sweep:
     points: tuple[Point, ...]
 
 
-def load_sweep(path: str | Path, quick: bool = False) -> Sweep:
+def load_sweep(
+    path: str | Path, quick: bool = False, change: Callable[[Axes], Axes] | None = None
+) -> Sweep:
     """Read a sweep and check every run that it asks for.
 
     Args:
         path: YAML file, see ``config/sweeps/``.
         quick: take the axes of the section ``quick``.
+        change: applied to the axes.
 
     Raises:
         ConfigError: the file cannot be used, or holds a key or a value with which no run is
@@ -177,7 +180,7 @@ def load_sweep(path: str | Path, quick: bool = False) -> Sweep:
     if quick and file.quick is None:
         raise ConfigError(f"{path}: quick: this section is missing; add it or omit --quick")
     axes = file.quick if quick and file.quick is not None else file
-    return plan(find_input(file.config), axes, str(path))
+    return plan(find_input(file.config), change(axes) if change else axes, str(path))
 
 
 def plan(config: Path, axes: Axes, where: str) -> Sweep:
