@@ -1,4 +1,4 @@
-"""The command line: ``python -m figures_lib run``, ``build`` and ``bench``."""
+"""The command line: ``python -m figures_lib run``, ``sweep``, ``build`` and ``bench``."""
 
 import argparse
 import os
@@ -10,11 +10,14 @@ from typing import NoReturn
 
 from papermill.exceptions import PapermillExecutionError
 
+from figures_lib.batch import run_sweep
 from figures_lib.benchmark import benchmark
 from figures_lib.config import ConfigError
 from figures_lib.notebooks import execute_notebooks
 from figures_lib.pipeline import ROOT, Run, find_input, open_run, write_json
 from figures_lib.plans import FULL, QUICK
+from figures_lib.points import load_sweep
+from figures_lib.results import DONE, NAME, STATUS
 from figures_lib.site import build_site
 
 BAD_INPUT, FAILURE = 2, 1
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 when done, 2 for bad input, 1 for anything else."""
     try:
         options = _parser().parse_args(arguments)
-        options.command(options)
+        return options.command(options) or 0
     except ConfigError as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -41,7 +44,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:  # one line for the user; nothing computed is lost
         print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
         return FAILURE
-    return 0
 
 
 class _Parser(argparse.ArgumentParser):
@@ -66,6 +68,14 @@ def _parser() -> argparse.ArgumentParser:
     )
     run.add_argument("--out", required=True, type=Path, help="folder of the results")
     run.set_defaults(command=_run)
+    sweep = commands.add_parser("sweep", help="run a parameter study on dask.distributed")
+    sweep.add_argument("sweep", metavar="SWEEP.yaml", help="see config/sweeps/")
+    sweep.add_argument("--out", required=True, type=Path, help="folder of the results")
+    sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask scheduler")
+    sweep.add_argument("--workers", type=int, help="processes to start here")
+    sweep.add_argument("--quick", action="store_true", help="the file's section quick")
+    sweep.add_argument("--notebooks", action="store_true", help="keep the notebooks of runs")
+    sweep.set_defaults(command=_sweep)
     build = commands.add_parser("build", help="build the site from an executed run")
     build.add_argument("--run", required=True, type=Path, help="folder of the run")
     build.add_argument(
@@ -92,6 +102,27 @@ def _run(options: argparse.Namespace) -> None:
         lambda line: print(line, flush=True),
     )
     print(f"metrics: {options.out / 'metrics.json'}")
+
+
+def _sweep(options: argparse.Namespace) -> int:
+    if options.workers is not None and (options.workers < 1 or options.scheduler):
+        raise ConfigError("--workers: give 1 or more, and only without --scheduler")
+    if options.out.exists() and not options.out.is_dir():
+        raise ConfigError(f"--out: {options.out} is a file; name a folder")
+    sweep = load_sweep(options.sweep, options.quick)
+    rows = run_sweep(
+        sweep,
+        options.out,
+        lambda line: print(line, flush=True),
+        options.scheduler,
+        options.workers,
+        options.notebooks,
+    )
+    failed = [row[NAME] for row in rows if row[STATUS] != DONE]
+    if failed:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        print(f"failed: {failed[0]}{more}; the reasons are in results.csv", file=sys.stderr)
+    return FAILURE if failed else 0
 
 
 def _inputs_from_root(run: Run) -> dict[str, str]:

@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -27,12 +27,18 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 class ConfigError(ValueError):
     """A configuration that cannot be run; the message names the key and the remedy."""
 
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook, and in what papermill reports of it, the message is all."""
+        return [f"ConfigError: {self}"]
 
-class _Section(BaseModel):
+
+class Section(BaseModel):
+    """A part of a configuration: frozen, and strict about keys and types."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class NeuronType(_Section):
+class NeuronType(Section):
     """Parameters of one neuron type in the simulated dynamics.
 
     dx/dt = −decay·x + self_coupling·tanh(x) + offset
@@ -51,7 +57,7 @@ class NeuronType(_Section):
     slope: Finite = 0.0
 
 
-class Simulation(_Section):
+class Simulation(Section):
     """Size, duration and noise of the simulated recording."""
 
     neurons: Annotated[int, Field(ge=2)] = 2048
@@ -78,7 +84,7 @@ class Simulation(_Section):
         return self
 
 
-class Connectivity(_Section):
+class Connectivity(Section):
     """How the true connectivity W is drawn, or the file it is read from."""
 
     distribution: Literal["cauchy", "gaussian"] = "cauchy"
@@ -88,7 +94,7 @@ class Connectivity(_Section):
     source: str | None = None
 
 
-class ExternalInput(_Section):
+class ExternalInput(Section):
     """The hidden movie Ω(x, y, t): a file, or the project's own walking animal."""
 
     source: str | None = None
@@ -106,7 +112,7 @@ class ExternalInput(_Section):
         return self
 
 
-class FieldNetwork(_Section):
+class FieldNetwork(Section):
     """The SIREN that represents the field Ω*(x, y, t), and how it is fitted."""
 
     layers: PositiveInt = 4
@@ -119,7 +125,7 @@ class FieldNetwork(_Section):
     learning_rate: Positive = 1.5e-3
 
 
-class GraphNetwork(_Section):
+class GraphNetwork(Section):
     """The GNN: φ*(a_i, x_i) and one of the three variants of ψ*, and how it is fitted."""
 
     transfer: Literal["shared", "sender", "pair"] = "sender"
@@ -132,8 +138,12 @@ class GraphNetwork(_Section):
     learning_rate: Positive = 2e-3
 
 
-class Inference(_Section):
-    """The sweeps of exact least squares: shared, per neuron, then three rounds per type."""
+class Inference(Section):
+    """The sweeps of exact least squares: shared, per neuron, then three rounds per type.
+
+    ``derivative`` is what is regressed on: dx/dt as simulated, or finite differences of the
+    activity, with their noise. ``seed`` starts the networks; without it, the experiment's does.
+    """
 
     frames_per_neuron: Positive = 4.0
     knots: Annotated[int, Field(ge=4)] = 24
@@ -143,9 +153,11 @@ class Inference(_Section):
     type_sweeps: PositiveInt = 6
     window: PositiveInt = 100
     max_types: PositiveInt = 20
+    derivative: Literal["exact", "differences"] = "exact"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
 
 
-class Experiment(_Section):
+class Experiment(Section):
     """One experiment: simulation, hidden movie, connectivity, inference."""
 
     profile: str = "paper"
@@ -185,16 +197,17 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
             impossible. The message is one line: key, value found, what is allowed.
     """
     path = Path(path)
-    tree = _read_yaml(path)
+    tree = read_yaml(path)
     for key, value in (overrides or {}).items():
         _override(tree, key, value)
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {_one_line(error)}") from None
+        raise ConfigError(f"{path}: {one_line(error, Experiment)}") from None
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The mapping that a YAML file holds; a ConfigError says why it holds none."""
     try:
         tree = _parse(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -253,14 +266,13 @@ def _item(node: list[Any], part: str, dotted: str) -> Any:
     return node[int(part)]
 
 
-def _one_line(error: ValidationError) -> str:
+def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     """The first problem of a pydantic report as ``key: what is wrong (found …)``."""
     first = error.errors()[0]
     key = ".".join(str(part) for part in first["loc"])
     more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     if first["type"] == "extra_forbidden":
-        section: type[BaseModel] = Experiment
-        known = ", ".join(_fields_at(section, first["loc"][:-1]))
+        known = ", ".join(_fields_at(model, first["loc"][:-1]))
         return f"{key}: unknown key; the keys here are {known}{more}"
     if first["type"] == "value_error":
         return f"{first['ctx']['error']}{more}"
@@ -271,8 +283,13 @@ def _one_line(error: ValidationError) -> str:
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     for part in location:
-        if isinstance(part, int):
-            continue
-        annotation = model.model_fields[part].annotation
-        model = NeuronType if part == "neuron_types" else annotation  # type: ignore[assignment]
+        if part in model.model_fields:  # others are indices of lists and keys of mappings
+            (model,) = _sections(model.model_fields[str(part)].annotation)
     return list(model.model_fields)
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The sections in an annotation such as ``tuple[NeuronType, ...]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [found for part in get_args(annotation) for found in _sections(part)]

@@ -79,7 +79,10 @@ def infer(
 
     Source: equation (2); Figure 3 d–g and the learned functions.
     """
-    torch.manual_seed(experiment.seed)
+    settings = experiment.inference
+    torch.manual_seed(experiment.seed if settings.seed is None else settings.seed)
+    if settings.derivative == "differences":
+        recording = recording.with_differences()
     history: list[Sweep] = []
     last: dict[str, Stage] = {}
     started = time.perf_counter()

@@ -2,17 +2,15 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import papermill
 
 ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = (
-    *("01_model", "02_simulate", "03_infer", "04_panels", "05_functions"),
-    *("06_benchmark", "07_ablation"),
-)
+FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
+NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies")
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -21,8 +19,9 @@ def execute_notebooks(
     out: Path,
     overrides: dict[str, Any],
     report: Callable[[str], None],
+    names: Sequence[str] = NOTEBOOKS,
 ) -> None:
-    """Execute all notebooks in order into ``out/notebooks``.
+    """Execute notebooks in order into ``out/notebooks``.
 
     They run in the root of the repository and are given relative paths, so that no executed
     notebook holds a path of this machine.
@@ -32,6 +31,7 @@ def execute_notebooks(
         out: folder of the results.
         overrides: dotted keys and values.
         report: called with one line a notebook.
+        names: which notebooks.
 
     Raises:
         papermill.exceptions.PapermillExecutionError: a cell failed.
@@ -44,9 +44,9 @@ def execute_notebooks(
         "overrides": overrides,
         "seed": None,
     }
-    for number, name in enumerate(NOTEBOOKS, start=1):
+    for number, name in enumerate(names, start=1):
         started = time.perf_counter()
-        report(f"[{number}/{len(NOTEBOOKS)}] {name} …")
+        report(f"[{number}/{len(names)}] {name} …")
         part = folder / f".{name}.{os.getpid()}.ipynb"
         try:
             notebook = papermill.execute_notebook(
@@ -64,4 +64,4 @@ def execute_notebooks(
             part.replace(folder / f"{name}.ipynb")
         finally:
             part.unlink(missing_ok=True)
-        report(f"[{number}/{len(NOTEBOOKS)}] {name} {time.perf_counter() - started:.0f} s")
+        report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")

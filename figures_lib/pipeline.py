@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -162,12 +163,28 @@ class Run:
     @property
     def device(self) -> str:
         """Where to compute: ``cpu`` or ``cuda``."""
-        wanted = self.experiment.device
-        if wanted == "cuda" and not torch.cuda.is_available():
+        if self._device_name == "cuda" and not torch.cuda.is_available():
             raise ConfigError("device: 'cuda' was asked for but none is available; use 'auto'")
-        if wanted == "auto":
+        return self._device_name
+
+    @property
+    def _device_name(self) -> str:
+        """As ``device``, also on a machine that only plans runs for others."""
+        if self.experiment.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
-        return wanted
+        return self.experiment.device
+
+    @property
+    def finished(self) -> bool:
+        """Whether the metrics of this very configuration and code are there."""
+        file = self.out / "metrics.json"
+        if not (self._folder("score") / "done.json").exists() or not file.exists():
+            return False
+        return _read_json(file)["config_hash"] == self._config_hash()
+
+    def key(self, stage: str) -> str:
+        """Hash of all that determines a stage: ``simulate``, ``infer`` or ``score``."""
+        return self._folder(stage).name
 
     def _simulate_key(self) -> str:
         settings, external = self.experiment, self.experiment.external_input
@@ -178,7 +195,7 @@ class Run:
             external.model_dump(exclude={"source"}),
             [_content(source) for source in (settings.connectivity.source, external.source)],
             settings.seed,
-            self.device,
+            self._device_name,
             _sources(SIMULATE_CODE),
         )
 
@@ -215,6 +232,7 @@ class Run:
                 shutil.rmtree(leftover, ignore_errors=True)
         prefix = f".{folder.name}.{os.getpid()}."
         part = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
+        _forget_peak()
         started = time.perf_counter()
         compute(part)
         seconds = time.perf_counter() - started
@@ -329,6 +347,12 @@ def _content(source: str | None) -> list[str] | None:
     path = Path(source)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     return [_file_digest(file) if file.is_file() else "" for file in files]
+
+
+def _forget_peak() -> None:
+    """Let the peak of memory start anew: a worker of a sweep computes many runs."""
+    with suppress(OSError):  # other systems than Linux keep the peak of the whole process
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _abandoned(part: Path) -> bool:

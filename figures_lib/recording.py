@@ -7,7 +7,7 @@ The two are separate objects in separate folders: :class:`Recording` goes to inf
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,14 @@ class Recording:
             "time_step": torch.tensor(self.time_step, dtype=torch.float64),
         }
         save_file(small, folder / "recording.safetensors")
+
+    def with_differences(self) -> "Recording":
+        """Without access to dx/dt: (x(t+Δt) − x(t))/Δt, whose noise is σ/Δt a sample.
+
+        It is held in memory. After the last frame nothing is known: its difference is repeated.
+        """
+        change = torch.diff(self.activity, dim=0) / self.time_step
+        return replace(self, derivative=torch.cat([change, change[-1:]]))
 
     @classmethod
     def load(cls, folder: Path) -> "Recording":

@@ -288,3 +288,14 @@ def test_recording_and_truth_survive_the_disk(tmp_path, simulated):
         for value in vars(recording).values()
         if torch.is_tensor(value) and value.shape == truth.connectivity.shape
     )
+
+
+def test_finite_differences_carry_the_noise_of_the_recording(experiment, simulated):
+    """Their error is the noise of a step over Δt: σ/Δt a sample, white."""
+    recording, _ = simulated
+    change = recording.with_differences().derivative
+    error = (change - recording.derivative)[:-1]
+    expected = experiment.simulation.noise / experiment.simulation.time_step
+    assert float(error.std()) == pytest.approx(expected, rel=0.01)
+    assert change.shape == recording.derivative.shape
+    assert torch.equal(change[-1], change[-2])  # after the last frame nothing is known

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import jupytext
 import nbformat
+import papermill
 import pytest
 from conftest import ROOT
 
@@ -36,6 +37,40 @@ def test_one_cell_holds_the_parameters(name: str) -> None:
     assert len(tagged) == 1
     names = [s.targets[0].id for s in ast.parse(tagged[0].source).body]
     assert names == ["config", "out", "overrides", "seed"]
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_papermill_describes_every_parameter(name: str) -> None:
+    parameters = papermill.inspect_notebook(str(ROOT / "book" / f"{name}.ipynb"))
+    assert list(parameters) == ["config", "out", "overrides", "seed"]
+    assert all(parameter["help"] for parameter in parameters.values())
+
+
+@pytest.mark.parametrize("folder", [".", "book"])
+def test_a_wrong_parameter_is_one_line(tmp_path: Path, folder: str) -> None:
+    """The notebook, and what papermill reports of it, hold the message and no traceback."""
+    (tmp_path / "p.yaml").write_text("overrides: {simulation.nose: 1}\n", "utf-8")
+    source, out = (
+        os.path.relpath(ROOT / "book" / "01_model.ipynb", ROOT / folder),
+        tmp_path / "o",
+    )
+    command = [sys.executable, "-m", "papermill", source, f"{out}.ipynb", "--no-progress-bar"]
+    answer = subprocess.run(
+        [*command, "-f", str(tmp_path / "p.yaml"), "--log-level", "ERROR"],
+        capture_output=True,
+        text=True,
+        cwd=ROOT / folder,
+        check=False,
+    )
+    assert answer.returncode != 0
+    executed = nbformat.read(f"{out}.ipynb", as_version=4)
+    outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
+    (error,) = [output for output in outputs if output.output_type == "error"]
+    assert len(error.traceback) == 1
+    assert error.traceback[0].startswith("ConfigError: ")
+    assert "simulation.nose: unknown key" in error.traceback[0]
+    assert answer.stderr.rstrip().splitlines()[-1] == error.traceback[0]
+    assert "pipeline.py" not in answer.stderr
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -29,6 +29,7 @@ CONTENT = tuple(
         "05_functions",
         "06_benchmark",
         "07_ablation",
+        "08_studies",
         "identifiability",
         "glossary",
         "references",

@@ -1,0 +1,89 @@
+"""The parameter studies of the book: their results, and the spread of a metric over seeds."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from figures_lib.batch import run_here
+from figures_lib.pipeline import ROOT, Run
+from figures_lib.points import Axes, load_sweep
+from figures_lib.results import DONE, STATUS, Row, read_results
+
+SWEEPS = ROOT / "config" / "sweeps"
+STUDIES = (
+    *("noise", "length", "neurons", "types", "inputs", "contrast", "speed", "theta"),
+    "differences",
+)
+SMALL = 64  # neurons of a run that is itself a test: its studies are smaller still
+TINY = {
+    "inference.shared_sweeps": 1,
+    "inference.neuron_sweeps": 1,
+    "inference.type_sweeps": 1,
+    "graph_network.steps": 5,
+    "field_network.steps": 5,
+}
+
+
+@dataclass(frozen=True)
+class Spread:
+    """A metric over the seeds of one value of a parameter."""
+
+    value: float
+    median: float
+    low: float
+    high: float
+
+
+def study_results(run: Run) -> dict[str, list[Row]]:
+    """The rows of every study of the book.
+
+    ``studies/NAME/results.csv`` in the folder of the run, written by ``figures_lib sweep``,
+    goes first; a study that is not there is done here, in the size of its section ``quick``.
+    """
+    return {name: _study(run, name) for name in STUDIES}
+
+
+def _study(run: Run, name: str) -> list[Row]:
+    given = run.out / "studies" / name / "results.csv"
+    if given.exists():
+        return read_results(given)
+    path = SWEEPS / f"{name}.yaml"
+    tiny = run.experiment.simulation.neurons <= SMALL
+    sweep = load_sweep(path, quick=True, change=_thinned if tiny else None)
+    return run_here(sweep, run.out / "stages" / "studies" / name)
+
+
+def _thinned(axes: Axes) -> Axes:
+    """The first and the last option of every axis, one seed, hardly any sweeps."""
+    return axes.model_copy(
+        update={
+            "overrides": axes.overrides | TINY,
+            "points": _ends(axes.points),
+            "grid": {key: _ends(values) for key, values in axes.grid.items()},
+            "seeds": 1,
+        }
+    )
+
+
+def _ends(values: list[Any]) -> list[Any]:
+    return [values[0], values[-1]] if len(values) > 2 else values
+
+
+def spreads(rows: Sequence[Row], key: str, metric: str) -> list[Spread]:
+    """Median and range of a metric at every value of a key, failed runs left out.
+
+    The value of ``neuron_types`` is their number.
+    """
+    found: dict[float, list[float]] = {}
+    for row in rows:
+        if row[STATUS] == DONE:
+            value = row[key]
+            found.setdefault(len(value) if isinstance(value, list) else value, []).append(
+                row[metric]
+            )
+    return [
+        Spread(float(value), float(np.median(some)), float(min(some)), float(max(some)))
+        for value, some in sorted(found.items())
+    ]

@@ -1,0 +1,64 @@
+"""The studies of the book: their files, their results and their pictures."""
+
+import shutil
+
+import pytest
+from conftest import ROOT, TEST_CONFIG
+
+from figures_lib import study_figures
+from figures_lib.pipeline import open_run
+from figures_lib.points import load_sweep
+from figures_lib.results import write_results
+from figures_lib.studies import STUDIES, SWEEPS, Spread, spreads, study_results
+
+ROWS = [
+    {"run": "a", "k": 1, "seed": 0, "status": "done", "reason": None, "connectivity.r2": 0.2},
+    {"run": "b", "k": 1, "seed": 1, "status": "done", "reason": None, "connectivity.r2": 0.6},
+    {"run": "c", "k": 1, "seed": 2, "status": "done", "reason": None, "connectivity.r2": 0.5},
+    {"run": "d", "k": 0, "seed": 0, "status": "failed", "reason": "diverged"},
+]
+
+
+def test_every_study_has_a_file_and_one_at_the_published_size():
+    names = {path.stem for path in SWEEPS.glob("*.yaml")}
+    assert names == {*STUDIES, *(f"{name}_paper" for name in STUDIES), "test"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_no_run_of_a_study_is_impossible(name):
+    for sweep in (
+        load_sweep(SWEEPS / f"{name}.yaml"),
+        load_sweep(SWEEPS / f"{name}.yaml", quick=True),
+        load_sweep(SWEEPS / f"{name}_paper.yaml"),
+    ):
+        assert not [point.problem for point in sweep.points if point.problem]
+
+
+def test_spread_is_over_the_seeds_of_a_value():
+    assert spreads(ROWS, "k", "connectivity.r2") == [Spread(1, 0.5, 0.2, 0.6)]
+    lists = [row | {"k": [{}] * 3} for row in ROWS]
+    assert spreads(lists, "k", "connectivity.r2")[0].value == 3
+
+
+def test_results_in_the_folder_go_first(tmp_path, monkeypatch):
+    monkeypatch.setattr("figures_lib.studies.STUDIES", ("noise",))
+    run = open_run(TEST_CONFIG, tmp_path)
+    here = study_results(run)["noise"]
+    assert [row["status"] for row in here] == ["done", "done"]
+    assert study_results(run)["noise"] == here
+    folder = tmp_path / "studies" / "noise"
+    folder.mkdir(parents=True)
+    write_results(folder / "results.csv", ROWS)
+    assert [row["run"] for row in study_results(run)["noise"]] == ["a", "b", "c", "d"]
+    shutil.rmtree(folder)
+
+
+def test_figure_shows_every_value_and_counts_failures():
+    metrics = {m: 0.5 for _, named in study_figures.PANELS for m in named}
+    rows = [row | metrics if row["status"] == "done" else row for row in ROWS]
+    rows += [rows[0] | {"run": "e", "k": 100}]
+    figure = study_figures.study(rows, "k", "a label")
+    assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 3
+    assert list(figure.axes[0].containers[0].lines[0].get_xdata()) == [1, 100]
+    assert figure.get_suptitle() == "1 of 5 runs failed"
+    assert (ROOT / "book" / "08_studies.md").read_text().count("study_figures.study(") == 9
