@@ -23,6 +23,8 @@ PARAMETERS = {  # cells that a reader may open, and what invites to it
     "parameters": "Show the default parameters",
     "injected-parameters": "Show the parameters of this run",
 }
+RECORDS = ("metrics.json", "provenance.json")
+RUN_FILES = "run"  # folder of the site that holds what can be downloaded
 VIEWERS = "_static/viewers"  # their scripts; data beside them
 MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
@@ -50,7 +52,7 @@ def build_site(run_folder: Path, html: Path) -> Path:
     """
     missing = [
         name
-        for name in ("metrics.json", *(f"notebooks/{notebook}.ipynb" for notebook in NOTEBOOKS))
+        for name in (*RECORDS, *(f"notebooks/{notebook}.ipynb" for notebook in NOTEBOOKS))
         if not (run_folder / name).exists()
     ]
     if missing:
@@ -65,6 +67,9 @@ def build_site(run_folder: Path, html: Path) -> Path:
         built = source / "_build" / "html"
         _add_mathjax(built)
         add_viewers(run_folder, built)
+        for path in downloads(run_folder):
+            (built / RUN_FILES / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(run_folder / path, built / RUN_FILES / path)
         _write_redirect(built)
         for page in built.rglob("*.html"):
             _finish_page(page)
@@ -75,6 +80,38 @@ def build_site(run_folder: Path, html: Path) -> Path:
 def substitutions(metrics: dict[str, Any]) -> dict[str, str]:
     """Metrics as the texts that the prose shows: ``connectivity.r2`` → ``connectivity_r2``."""
     return {key.replace(".", "_"): _shown(key, value) for key, value in metrics.items()}
+
+
+def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
+    """Where a run comes from, as the texts that the prose shows; checksums as a table."""
+    rows = [
+        f"| {stage} | {name} | `{checksum}` |"
+        for stage, files in provenance["stages"].items()
+        for name, checksum in files.items()
+    ]
+    return {
+        "command": f"`make book PROFILE={provenance['config']['profile']}`",
+        **{name: str(provenance[name]) for name in ("commit", "python", "processor", "cores")},
+        "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
+        "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
+    }
+
+
+def downloads(run_folder: Path) -> list[Path]:
+    """What readers may take from a run, relative to its folder."""
+    kinds = ("*.json", "notebooks/*.ipynb", "figures/*.svg", "figures/*.png")
+    return [
+        path.relative_to(run_folder) for kind in kinds for path in sorted(run_folder.glob(kind))
+    ]
+
+
+def _downloads_list(files: list[Path]) -> str:
+    """A list of links, one item a name, with its formats."""
+    formats: dict[Path, list[str]] = {}
+    for path in files:
+        link = f'<a href="../{RUN_FILES}/{path.as_posix()}" download>{path.suffix[1:]}</a>'
+        formats.setdefault(path.with_suffix(""), []).append(link)
+    return "\n".join(f"- {name.name}: {', '.join(one)}" for name, one in formats.items())
 
 
 def _shown(key: str, value: Any) -> str:
@@ -104,7 +141,12 @@ def _assemble(run_folder: Path, source: Path) -> None:
     shutil.copytree(ROOT / "book" / "_static", source / "_static", ignore=hidden)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
     metrics = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
-    config["parse"]["myst_substitutions"] = substitutions(metrics)
+    provenance = json.loads((run_folder / "provenance.json").read_text(encoding="utf-8"))
+    config["parse"]["myst_substitutions"] = {
+        **substitutions(metrics),
+        **provenance_texts(provenance),
+        "downloads": _downloads_list(downloads(run_folder)),
+    }
     (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
 
 
@@ -152,7 +194,8 @@ def add_viewers(run_folder: Path, built: Path) -> None:
     for page in (built / "book").glob("*.html"):
         soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
         for place in soup.select("[data-viewer]"):
-            data = Path("viewers") / f"{place['data-viewer']}.js"
+            name = place.get("data-file", place["data-viewer"])
+            data = Path("viewers") / f"{name}.js"
             if not (run_folder / data).exists():
                 raise SiteError(f"{page.name} shows {data}, which is not in {run_folder.name}")
             (built / VIEWERS / "data").mkdir(exist_ok=True)
@@ -180,8 +223,8 @@ def _write_redirect(built: Path) -> None:
 def _finish_page(page: Path) -> None:
     """Mend what the theme gets wrong, and load the viewers where there are any.
 
-    Wrong are requests to other hosts, a second main heading, and 1.5 MB of icons as a script,
-    which the style sheet of the theme has as a font.
+    Wrong are requests to other hosts, a second main heading, a list without items for screen
+    readers, and 1.5 MB of icons as a script, which the style sheet has as a font.
     """
     soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     for tag in soup.find_all(["script", "link", "img"]):
@@ -192,6 +235,8 @@ def _finish_page(page: Path) -> None:
             tag.decompose()
     for heading in soup.select("#jb-print-docs-body h1"):  # the title again, for print only
         heading.name = "p"
+    for references in soup.select(".citation-list[role=list]"):
+        del references["role"]
     if soup.head is not None and soup.select("[data-viewer]"):
         source = f"../{VIEWERS}/core.js"
         soup.head.append(soup.new_tag("script", src=source, defer=""))

@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urldefrag, urljoin
 
+import axe_core_python
 import pytest
 from bs4 import BeautifulSoup
 from conftest import ROOT
@@ -30,6 +32,7 @@ CONTENT = tuple(
         "06_benchmark",
         "07_ablation",
         "08_studies",
+        "reproduce",
         "identifiability",
         "glossary",
         "references",
@@ -37,6 +40,12 @@ CONTENT = tuple(
 )
 PAGES = (*CONTENT, "index.html", "genindex.html", "search.html")
 WITH_EQUATIONS = ("01_model", "02_simulate", "03_infer", "identifiability", "glossary")
+AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
+VIOLATIONS = """
+document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0];
+setTimeout(() => axe.run(document, {resultTypes: ['violations']}).then((found) =>
+  arguments[1](found.violations)), 300);
+"""
 DESKTOP, PHONE = 1280, 390  # pixels
 PAINTED = """
 const rgb = getComputedStyle(document.body).backgroundColor.match(/[\\d.]+/g).map(Number);
@@ -235,6 +244,23 @@ def test_phone_does_not_scroll_sideways(
     assert wide <= PHONE
 
 
+@pytest.mark.parametrize("page", CONTENT)
+def test_no_serious_barrier_in_either_theme(
+    page: str, browser: webdriver.Chrome, site: Site
+) -> None:
+    visit(browser, site.address + page)
+    browser.execute_script(AXE)
+    for theme in ("light", "dark"):
+        found = browser.execute_async_script(VIOLATIONS, theme)
+        serious = [
+            (theme, one["id"], node["html"][:200])
+            for one in found
+            for node in one["nodes"]
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+
+
 @pytest.fixture
 def scheme(browser: webdriver.Chrome) -> Iterator[None]:
     yield
@@ -258,6 +284,30 @@ def test_numbers_in_the_prose_come_from_the_run(
     shown = f"{metrics['connectivity.r2']:.4f}"
     for page in ("book/intro.html", "book/04_panels.html"):
         assert shown in visits[page].facts["text"], page
+
+
+def test_reproduce_page_shows_where_the_run_comes_from(
+    executed_run: Path, visits: dict[str, Visit]
+) -> None:
+    provenance = json.loads((executed_run / "provenance.json").read_text("utf-8"))
+    text = visits["book/reproduce.html"].facts["text"]
+    checksums = [sha for files in provenance["stages"].values() for sha in files.values()]
+    assert len(checksums) > 5
+    for shown in (*checksums, str(provenance["commit"]), provenance["config_hash"]):
+        assert shown in text, shown
+    for name, version in provenance["packages"].items():
+        assert f"{name} {version}" in text
+
+
+def test_downloads_are_the_files_of_the_run(
+    executed_run: Path, soups: dict[str, BeautifulSoup], site: Site
+) -> None:
+    links = [str(a["href"]) for a in soups["book/reproduce.html"].find_all("a", download=True)]
+    names = {link.removeprefix("../run/") for link in links}
+    assert {"metrics.json", "provenance.json", "notebooks/03_infer.ipynb"} <= names
+    assert {"figures/fig3fg_fields.svg", "figures/fig3fg_fields.png"} <= names
+    for name in names:
+        assert (site.folder / "run" / name).read_bytes() == (executed_run / name).read_bytes()
 
 
 def test_no_page_names_a_folder_of_this_machine(site: Site) -> None:
@@ -312,6 +362,7 @@ def test_unknown_substitution_fails_the_build(executed_run: Path, tmp_path: Path
     metrics = json.loads((executed_run / "metrics.json").read_text("utf-8"))
     del metrics["connectivity.r2"]
     (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
+    shutil.copy(executed_run / "provenance.json", run)
     with pytest.raises(SiteError, match="connectivity_r2"):
         build_site(run, tmp_path / "html")
     assert not (tmp_path / "html").exists()

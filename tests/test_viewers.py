@@ -3,6 +3,7 @@
 import base64
 import json
 import re
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from figures_lib import viewers
 from figures_lib.scoring import fit_line, fit_scales
 
 PAGES = {
+    "hero": "intro",
     "traces": "02_simulate",
     "movie": "04_panels",
     "connectivity": "04_panels",
@@ -208,6 +210,28 @@ def test_movie_plays_and_pauses(opened: Callable[..., Page]) -> None:
     stopped = slider.get_attribute("value")
     assert page.changes(lambda: None) == [False] * 5
     assert slider.get_attribute("value") == stopped
+
+
+def test_hero_plays_both_movies_until_paused(opened: Callable[..., Page]) -> None:
+    page = opened("hero")
+    slider = page.labelled("time")
+    WebDriverWait(page.chrome, 10).until(lambda _: int(slider.get_attribute("value")) > 3)
+    page.button("Pause").click()
+    assert page.changes(lambda: None) == [False] * 2
+    assert page.changes(lambda: slider.send_keys(Keys.END)) == [True] * 2
+
+
+def test_hero_stands_still_for_who_asks_for_that(
+    opened: Callable[..., Page], browser: webdriver.Chrome
+) -> None:
+    feature = {"name": "prefers-reduced-motion", "value": "reduce"}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    try:
+        page = opened("hero")
+        assert page.changes(lambda: time.sleep(0.3)) == [False] * 2
+        assert page.button("Play").is_displayed()
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
 def test_movie_tells_the_values_of_the_neuron_under_the_pointer(
@@ -463,7 +487,23 @@ def test_field_network_follows_time_and_place(opened: Callable[..., Page]) -> No
     assert float(x[2]) == pytest.approx(0.5 - 20 / width, abs=2 / width)
 
 
-@pytest.mark.parametrize("kind", PAGES)
+@pytest.mark.parametrize("page", sorted(set(PAGES.values())))
+def test_a_page_with_all_it_can_load_stays_light(
+    page: str, browser: webdriver.Chrome, served_site: str
+) -> None:
+    browser.get("about:blank")
+    seen_since(browser)
+    browser.get(f"{served_site}/book/{page}.html")
+    for kind in (kind for kind, place in PAGES.items() if place == page):
+        viewer = Page(browser, kind)
+        if viewer.ready == "asks":
+            viewer.begin()
+    script = "return performance.getEntriesByType(arguments[0]).map((e) => e.decodedBodySize)"
+    parts = [browser.execute_script(script, kind) for kind in ("navigation", "resource")]
+    assert 0 < sum(sum(part) for part in parts) <= HEAVIEST
+
+
+@pytest.mark.parametrize("kind", sorted(PAGES.keys() - {"hero"}))
 def test_pictures_follow_the_theme(kind: str, opened: Callable[..., Page]) -> None:
     page = opened(kind)
     script = "document.documentElement.dataset.theme = 'dark'"

@@ -54,7 +54,7 @@ const Viewers = (() => {
       if (!builders[kind]) await loadScript(`${kind}.js`);
       const build = builders[kind];
       const begin = async () => {
-        const data = await loadData(kind);
+        const data = await loadData(root.dataset.file || kind);
         root.replaceChildren();
         build(root, data);
         root.dataset.ready = "yes";
@@ -95,6 +95,35 @@ const Viewers = (() => {
     const made = add(parent, "button", { type: "button", class: "viewer-button" }, label);
     made.addEventListener("click", press);
     return made;
+  }
+
+  /* A button that calls `advance` twenty times a second, until it is pressed again. */
+  function player(parent, advance, stopped = () => {}) {
+    let playing = false;
+    const press = button(parent, "Play", () => (playing ? stop() : run()));
+
+    function run() {
+      playing = true;
+      press.textContent = "Pause";
+      let shown = 0;
+      const step = (now) => {
+        if (!playing) return;
+        if (now - shown > 50) {
+          shown = now;
+          advance();
+        }
+        requestAnimationFrame(step);
+      };
+      requestAnimationFrame(step);
+    }
+
+    function stop() {
+      playing = false;
+      press.textContent = "Play";
+      stopped();
+    }
+
+    return { get playing() { return playing; }, run };
   }
 
   /* A slider with its label before and its value, as `text` words it, behind. */
@@ -329,6 +358,6 @@ const Viewers = (() => {
   watch();
   return {
     add, axes, button, choices, colourBar, define, drawGrid, inside, level, line, number,
-    palette, picture, place, readout, receive, select, slider, theme,
+    palette, picture, place, player, readout, receive, select, slider, theme,
   };
 })();

@@ -12,10 +12,12 @@ Viewers.define("movie", (root, data) => {
   const grey = Viewers.palette(data.grey);
   const diverging = Viewers.palette(data.diverging);
   let neuron = Math.floor(side / 2) * side + Math.floor(side / 2);  // on the grid
-  let playing = false;
 
   const controls = Viewers.add(root, "div", { class: "viewer-controls" });
-  const play = Viewers.button(controls, "Play", () => (playing ? pause() : run()));
+  const play = Viewers.player(controls, () => {
+    time.value = (time.value + 1) % count;
+    update();
+  }, update);
   const time = Viewers.slider(controls, {
     label: "time", max: count - 1, value: 0, change: update,
     text: (k) => `frame ${data.frames[k].toLocaleString("en")}`,
@@ -133,34 +135,12 @@ Viewers.define("movie", (root, data) => {
     const squares = data.difference.subarray(from, from + side * side)
       .reduce((sum, value) => sum + value * value, 0);
     const [omega, found] = [data.truth[from + neuron], learned[from + neuron]];
-    told.setAttribute("aria-live", playing ? "off" : "polite");
+    told.setAttribute("aria-live", play.playing ? "off" : "polite");
     told.textContent =
       `Frame ${data.frames[time.value].toLocaleString("en")} of ${data.total.toLocaleString("en")}`
       + ` (t = ${(data.frames[time.value] * data.timeStep).toFixed(1)}):`
       + ` root mean square difference ${Math.sqrt(squares / side / side).toFixed(3)}.`
       + ` Neuron ${data.grid[neuron]}: Ω = ${omega.toFixed(3)}, Ω* = ${found.toFixed(3)}.`;
-  }
-
-  function run() {
-    playing = true;
-    play.textContent = "Pause";
-    let shown = 0;
-    const step = (now) => {
-      if (!playing) return;
-      if (now - shown > 50) {
-        shown = now;
-        time.value = (time.value + 1) % count;
-        update();
-      }
-      requestAnimationFrame(step);
-    };
-    requestAnimationFrame(step);
-  }
-
-  function pause() {
-    playing = false;
-    play.textContent = "Play";
-    update();
   }
 
   update();
