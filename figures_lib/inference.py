@@ -215,9 +215,8 @@ def _finish(
         estimate.transfer[:, members],
         torch.stack([fine.density[types == types[j]].mean(0) for j in members]),
     )
-    gain = recording.gain.to(device)[:, None]
-    with torch.no_grad():  # a row without gain receives nothing: its weights are unknowable
-        gnn.connectivity.copy_(torch.where(gain == 0, 0.0, connectivity / gain))
+    with torch.no_grad():
+        gnn.connectivity.copy_(connectivity)
     return Model(
         gnn=gnn.cpu(),
         siren=siren.cpu(),
@@ -252,16 +251,19 @@ def _scale_transfer(
 def _match_rows(
     recording: Recording, experiment: Experiment, data: Data, estimate: Estimate
 ) -> tuple[Float[Tensor, "neuron neuron"], Siren]:
-    """Convention (ii), and the field network fitted to the field in that convention."""
+    """Connectivity without the gain, and the field network, both in convention (ii)."""
     rows = data.modulated
-    scales = gauge.row_scales(estimate.connectivity, rows)
+    gain = recording.gain.to(rows.device)[:, None]
+    connectivity = estimate.connectivity / torch.where(gain == 0, 1.0, gain)
+    scales = gauge.row_scales(connectivity, rows)
     if rows.all() and rows.numel():  # nothing to compare with: the mean of Ω is 1 instead
         scales = torch.ones_like(scales)
     positions = recording.positions.to(rows.device)[rows]
     field = (estimate.field * scales[:, None])[rows]
-    error = gauge.scale_error(estimate.connectivity, rows)
+    error = gauge.scale_error(connectivity, rows)
     scales[rows] *= gauge.smooth_scales(positions, field, error)
     field = (estimate.field * scales[:, None])[rows]
     times = window_centres(data.windows).to(rows.device)
     siren = fitting.fit_field(experiment.field_network, positions, field, times)
-    return estimate.connectivity / scales[:, None], siren
+    # a row without gain receives nothing: its weights are unknowable
+    return torch.where(gain == 0, 0.0, connectivity / scales[:, None]), siren

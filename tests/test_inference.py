@@ -36,6 +36,15 @@ def test_scores_of_the_test_profile(simulated, model):
     assert metrics["rollout.r2"] > 0.9
 
 
+def test_gains_that_differ_by_type_do_not_scale_the_rows():
+    gains = {"neuron_types.0.gain": 5.0, "neuron_types.1.gain": 20.0}
+    experiment = load_experiment(TEST_CONFIG, gains)
+    recording, truth = simulate(experiment)
+    metrics = score(recording, truth, infer(recording, experiment)).metrics
+    assert metrics["connectivity.r2"] > 0.97
+    assert metrics["connectivity.slope"] == pytest.approx(1, abs=0.05)
+
+
 def test_inference_cannot_read_the_truth(experiment, simulated, model):
     """The model is bit-identical when the truth is absent, shuffled or a lie.
 
