@@ -279,7 +279,7 @@ def evolution(
     types: Int[Tensor, " neuron"],
     bound: float,
 ) -> Figure:
-    """φ_i and ψ_i of some neurons at several sweeps, coloured by type; |x| ≤ bound is shown."""
+    """φ_i and ψ_i of some neurons at several sweeps, coloured by type; shown between ±bound."""
     tint = colours(types[neurons])
     with style():
         figure, axes = plt.subplots(

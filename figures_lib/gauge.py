@@ -5,7 +5,7 @@ Equation (2) keeps its value under
 (i)   ψ*_k → c·ψ*_k with W*_ij → W*_ij / c for every sender j of type k, and
 (ii)  Ω*_i → r_i·Ω*_i with W*_ij → W*_ij / r_i for every modulated neuron i.
 
-Convention (i): the largest |ψ*| over the visited activity is 1, as in the paper's figure.
+Convention (i): the largest magnitude of ψ* over the visited activity is 1, as in the figure.
 Convention (ii): the rows of W* come from one distribution, so the robust scale of every
 modulated row is made that of the rows without modulation, where Ω = 1 is known. N weights tell
 it to √(2/N) only; the rest is told by the field, which is smooth in space while the errors of
@@ -44,7 +44,7 @@ def visited_grid(
 
 
 def transfer_scale(values: Float[Tensor, "*group x"]) -> Float[Tensor, "*group"]:
-    """The c of convention (i): the largest |ψ*| over the visited activity."""
+    """The c of convention (i): the largest magnitude of ψ* over the visited activity."""
     return values.abs().amax(-1).clamp_min(1e-12)
 
 

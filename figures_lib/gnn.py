@@ -22,7 +22,7 @@ class GNN(nn.Module):
     Args:
         config: variant of ψ*, sizes of the MLPs and of the embedding.
         neurons: N.
-        scale: typical |x|; the MLPs see x divided by it.
+        scale: typical magnitude of x; the MLPs see x divided by it.
 
     Attributes:
         embedding: a_i, Float["neuron embedding"], dimensionless.

@@ -17,6 +17,7 @@ STUDIES = (
     "differences",
 )
 SMALL = 64  # neurons of a run that is itself a test: its studies are smaller still
+LARGE = 1024  # from here on a run takes minutes, and its studies may have several seeds
 TINY = {
     "inference.shared_sweeps": 1,
     "inference.neuron_sweeps": 1,
@@ -50,8 +51,9 @@ def _study(run: Run, name: str) -> list[Row]:
     if given.exists():
         return read_results(given)
     path = SWEEPS / f"{name}.yaml"
-    tiny = run.experiment.simulation.neurons <= SMALL
-    sweep = load_sweep(path, quick=True, change=_thinned if tiny else None)
+    neurons = run.experiment.simulation.neurons
+    change = _thinned if neurons <= SMALL else _one_seed if neurons < LARGE else None
+    sweep = load_sweep(path, quick=True, change=change)
     return run_here(sweep, run.out / "stages" / "studies" / name)
 
 
@@ -65,6 +67,10 @@ def _thinned(axes: Axes) -> Axes:
             "seeds": 1,
         }
     )
+
+
+def _one_seed(axes: Axes) -> Axes:
+    return axes.model_copy(update={"seeds": 1})
 
 
 def _ends(values: list[Any]) -> list[Any]:

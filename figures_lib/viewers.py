@@ -170,7 +170,7 @@ def sample_edges(
 ) -> Int[Tensor, " edge"]:
     """Edges worth drawing, as indices into the flattened matrix; no edge to oneself.
 
-    Drawn without replacement, with a probability that grows with |W| and |W* − W|, each
+    Drawn without replacement, with a probability that grows with weight and error, each
     relative to its root mean square. The tenth part with the largest errors is always in.
     """
     weight = torch.full_like(true, 0.1)

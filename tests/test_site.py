@@ -33,12 +33,13 @@ CONTENT = tuple(
         "07_ablation",
         "08_studies",
         "reproduce",
+        "api",
         "identifiability",
         "glossary",
         "references",
     )
 )
-PAGES = (*CONTENT, "index.html", "genindex.html", "search.html")
+PAGES = (*CONTENT, "index.html", "genindex.html", "py-modindex.html", "search.html")
 WITH_EQUATIONS = ("01_model", "02_simulate", "03_infer", "identifiability", "glossary")
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
 VIOLATIONS = """

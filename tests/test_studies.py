@@ -35,7 +35,7 @@ def test_no_run_of_a_study_is_impossible(name):
 
 
 def test_spread_is_over_the_seeds_of_a_value():
-    assert spreads(ROWS, "k", "connectivity.r2") == [Spread(1, 0.5, 0.2, 0.6)]
+    assert spreads(ROWS, "k", "connectivity.r2") == [Spread(1.0, 0.5, 0.2, 0.6)]
     lists = [row | {"k": [{}] * 3} for row in ROWS]
     assert spreads(lists, "k", "connectivity.r2")[0].value == 3
 
