@@ -56,8 +56,21 @@ def derivative(
     """
     own = parameters
     messages = torch.tanh((x - own["threshold"]) / own["width"]) - own["slope"] * x
-    received = own["gain"] * field * torch.mv(connectivity, messages)
+    received = own["gain"] * field * _product(connectivity, messages)
     return own["self_coupling"] * torch.tanh(x) - own["decay"] * x + received + own["offset"]
+
+
+def _product(
+    matrix: Float[Tensor, "neuron neuron"], vector: Float[Tensor, " neuron"]
+) -> Float[Tensor, " neuron"]:
+    """Matrix times vector: all there is to wait for in a step.
+
+    On the CPU by NumPy, whose BLAS shares the rows among the cores; the one inside torch reads
+    the matrix with a single core where the processor is not of its maker.
+    """
+    if matrix.is_cuda:
+        return torch.mv(matrix, vector)
+    return torch.from_numpy(matrix.numpy() @ vector.numpy())
 
 
 @dataclass(frozen=True)
