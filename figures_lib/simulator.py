@@ -56,11 +56,11 @@ def derivative(
     """
     own = parameters
     messages = torch.tanh((x - own["threshold"]) / own["width"]) - own["slope"] * x
-    received = own["gain"] * field * _product(connectivity, messages)
+    received = own["gain"] * field * product(connectivity, messages)
     return own["self_coupling"] * torch.tanh(x) - own["decay"] * x + received + own["offset"]
 
 
-def _product(
+def product(
     matrix: Float[Tensor, "neuron neuron"], vector: Float[Tensor, " neuron"]
 ) -> Float[Tensor, " neuron"]:
     """Matrix times vector: all there is to wait for in a step.
