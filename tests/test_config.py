@@ -25,7 +25,9 @@ BAD = {
 }
 
 
-@pytest.mark.parametrize("name", ["fig3", "fig3_quick", "fig3_test", "fig3_theta", "fig3_untuned"])
+@pytest.mark.parametrize(
+    "name", ["fig3", "fig3_quick", "fig3_test", "fig3_theta", "fig3_untuned"]
+)
 def test_profiles_are_valid(name):
     load_experiment(ROOT / "config" / f"{name}.yaml")
 
