@@ -101,3 +101,12 @@ def browser(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=Service(driver))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def touch(browser):
+    """The browser of a device with a touch screen."""
+    command = "Emulation.setTouchEmulationEnabled"
+    browser.execute_cdp_cmd(command, {"enabled": True, "maxTouchPoints": 1})
+    yield
+    browser.execute_cdp_cmd(command, {"enabled": False})
