@@ -255,7 +255,7 @@ def test_first_tap_shows_a_definition_and_the_second_follows(
     assert browser.current_url.endswith("01_model.html")
     right = term.tip.rect["x"] + term.tip.rect["width"]
     assert term.tip.rect["x"] >= 0 and right <= PHONE
-    tap(browser, browser.find_element(By.CSS_SELECTOR, "h2"))
+    tap(browser, browser.find_element(By.CSS_SELECTOR, "article section h2"))
     term.shows(False)
     for _ in range(2):
         tap(browser, term.link)
