@@ -78,7 +78,8 @@ def _mention(entries: Mapping[str, Definition]) -> re.Pattern[str]:
     """Any term as a word, also in the plural; the longer of two that begin alike."""
     longest_first = sorted(entries, key=len, reverse=True)
     terms = [r"\s+".join(map(re.escape, term.split())) for term in longest_first]
-    return re.compile(rf"(?<!\w)({'|'.join(terms)})(?:e?s)?(?!\w)", re.IGNORECASE)
+    word = rf"({'|'.join(terms)})(?:e?s)?"  # but no part of a file's name or of another word
+    return re.compile(rf"(?<![\w/.-]){word}(?![\w/]|[.-]\w)", re.IGNORECASE)
 
 
 def _linked(

@@ -170,6 +170,11 @@ def test_the_longer_of_two_terms_is_linked() -> None:
     assert [a.get_text().split() for a in links] == [["parameter", "sweep"], ["knot"]]
 
 
+def test_parts_of_file_names_and_of_longer_words_are_no_terms() -> None:
+    page = linked("<p>knot.safetensors, a/sweep/b, sweep-based, resweep, knotty</p>")
+    assert page.select(".glossary-term") == []
+
+
 @pytest.mark.parametrize("tag", ["code", "h2", "pre", "a", "span class='math'"])
 def test_terms_are_not_linked_inside(tag: str) -> None:
     page = linked(f"<p>of <{tag}>sweep</{tag.split()[0]}></p>")
@@ -185,7 +190,9 @@ def test_synonyms_share_a_definition_without_links() -> None:
     assert [str(one.body) for one in found.values()] == ["<dd><p>See there.</p></dd>"] * 2
 
 
-def test_every_term_of_the_glossary_is_met_in_the_prose(soups: dict[str, BeautifulSoup]) -> None:
+def test_every_term_of_the_glossary_is_met_in_the_prose(
+    soups: dict[str, BeautifulSoup],
+) -> None:
     entries = definitions(soups["book/glossary.html"])
     assert len(entries) > 30
     met = {
@@ -275,7 +282,11 @@ def launching(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
         config.pop(name)
     config["sphinx"] = {"config": {"html_context": {"default_mode": "auto"}}}
     (source / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
-    toc = {"format": "jb-book", "root": "book/intro", "chapters": [{"file": "book/02_simulate"}]}
+    toc = {
+        "format": "jb-book",
+        "root": "book/intro",
+        "chapters": [{"file": "book/02_simulate"}],
+    }
     (source / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
     (source / "book" / "intro.md").write_text("# Start", "utf-8")
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Step 1")])
@@ -411,7 +422,9 @@ def test_every_reference_has_an_address_and_is_linked(soups: dict[str, Beautiful
             "url": "",
         }
         addresses = [
-            prefix + entry.fields[name] for name, prefix in wanted.items() if name in entry.fields
+            prefix + entry.fields[name]
+            for name, prefix in wanted.items()
+            if name in entry.fields
         ]
         assert addresses, key
         links = [str(a["href"]) for a in page.select(".citation a[href^=http]")]
