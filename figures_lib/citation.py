@@ -49,11 +49,21 @@ def cite(about: Mapping[str, Any], page: str, title: str, commit: str | None) ->
     )
 
 
-def add_citation(soup: BeautifulSoup, citation: Citation) -> None:
-    """Put "Cite this page" at the end of an article; ``book/_static/cite.js`` copies."""
-    article = soup.select_one("article.bd-article")
-    if article is None:
+def add_citation(
+    soup: BeautifulSoup, about: Mapping[str, Any], page: str, commit: str | None
+) -> None:
+    """Put "Cite this page" at the end of an article; ``book/_static/cite.js`` copies.
+
+    Args:
+        soup: the built page; it is changed.
+        about: the content of ``CITATION.cff``.
+        page: name of the page; its title is the heading.
+        commit: as :func:`cite` takes it.
+    """
+    article, heading = soup.select_one("article.bd-article"), soup.select_one("h1")
+    if article is None or heading is None:
         return
+    citation = cite(about, page, str(heading.find(string=True)).strip(), commit)
     place = soup.new_tag("details", attrs={"class": "cite-page"})
     summary = soup.new_tag("summary")
     summary.string = "Cite this page"
@@ -69,9 +79,10 @@ def add_citation(soup: BeautifulSoup, citation: Citation) -> None:
 
 def _copied(soup: BeautifulSoup, kind: str, tag: str, content: str) -> Tag:
     part = soup.new_tag("div", attrs={"class": "cite-part"})
-    shown = soup.new_tag(tag, attrs={"id": f"cite-{kind.lower()}"})
+    name = f"cite-{kind.lower()}"
+    shown = soup.new_tag(tag, attrs={"id": name})
     shown.string = content
-    button = soup.new_tag("button", attrs={"type": "button", "data-copies": shown["id"]})
+    button = soup.new_tag("button", attrs={"type": "button", "data-copies": name})
     button.string = f"Copy {kind}"
     part.extend([shown, button])
     return part

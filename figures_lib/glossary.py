@@ -1,7 +1,7 @@
 """The glossary: the first mention of each term on a page links to it and brings its definition.
 
 Authors write plain words. In a built page the first mention of every term of the glossary
-becomes a link, and the definition comes with the page, for ``book/_static/glossary.js`` to show.
+becomes a link, and the definition comes with the page; ``book/_static/glossary.js`` shows it.
 """
 
 import copy
@@ -13,8 +13,8 @@ from bs4 import BeautifulSoup, NavigableString, Tag
 
 PROSE = "article.bd-article :is(p, li)"
 NOT_PROSE = (
-    "a, code, pre, kbd, script, style, h1, h2, h3, h4, .math, .viewer, .cell_output, .citation-list,"
-    " .glossary, dl.py, .admonition-title, .caption, .prev-next-area, .cite-page"
+    "a, code, pre, kbd, script, style, h1, h2, h3, h4, .math, .viewer, .cell_output,"
+    " .citation-list, .glossary, dl.py, .admonition-title, .prev-next-area, .cite-page"
 )
 MATHEMATICS = ".math"
 

@@ -14,7 +14,7 @@ import nbformat
 import yaml
 from bs4 import BeautifulSoup
 
-from figures_lib.citation import add_citation, cite, read_citation
+from figures_lib.citation import add_citation, read_citation
 from figures_lib.config import ConfigError
 from figures_lib.glossary import Definition, definitions, link_terms, needs_mathematics
 from figures_lib.notebooks import NOTEBOOKS
@@ -256,8 +256,7 @@ def _finish(built: Path, provenance: dict[str, Any]) -> None:
         soup = _read_page(path)
         _mend(soup)
         if path.parent.name == "book":
-            heading = str(soup.select_one("h1").find(string=True)).strip()
-            add_citation(soup, cite(about, path.stem, heading, provenance["commit"]))
+            add_citation(soup, about, path.stem, provenance["commit"])
             if path.name != GLOSSARY:
                 _explain_terms(soup, entries)
         if soup.head is not None and soup.select("[data-viewer]"):

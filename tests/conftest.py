@@ -6,6 +6,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -78,6 +79,18 @@ def served_site(built_site):
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
+
+
+class Site(NamedTuple):
+    """A built site and the address at which it is served."""
+
+    folder: Path
+    address: str
+
+
+@pytest.fixture(scope="session")
+def site(built_site, served_site):
+    return Site(built_site, f"{served_site}/")
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import nbformat
 import pytest
 import yaml
 from bs4 import BeautifulSoup
-from conftest import ROOT
+from conftest import ROOT, Site
 from pybtex.database import parse_file
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
@@ -18,7 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import CONTENT, PAGES, PHONE, Site, seen_since, tap, visit
+from test_site import CONTENT, PAGES, PHONE, seen_since, tap, visit
 
 from figures_lib.citation import cite, read_citation
 from figures_lib.config import ConfigError, Experiment, GraphNetwork, NeuronType
@@ -37,11 +37,6 @@ NOT_SYMBOLS = (
 CLASSES = {"Recording": Recording, "Truth": Truth, "Model": Model, "Axis": Axis}
 REPOSITORY = "https://github.com/some-lab/figure3"
 ORIGINS = ("served", "disk")
-
-
-@pytest.fixture(scope="module")
-def site(built_site: Path, served_site: str) -> Site:
-    return Site(built_site, f"{served_site}/")
 
 
 @pytest.fixture(scope="module")
@@ -201,7 +196,7 @@ def test_every_term_of_the_glossary_is_met_in_the_prose(
         for link in soup.select("a[href^='glossary.html#'], a.glossary-term")
     }
     by_anchor: dict[Any, list[str]] = {}
-    for term, entry in entries.items():
+    for entry in entries.values():
         by_anchor.setdefault(str(entry.body), []).append(entry.anchor)
     unmet = [anchors for anchors in by_anchor.values() if not met & set(anchors)]
     assert unmet == []

@@ -12,7 +12,7 @@ from urllib.parse import unquote, urldefrag, urljoin
 import axe_core_python
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT
+from conftest import ROOT, Site
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.remote.webelement import WebElement
@@ -65,13 +65,6 @@ SETTLED = """
 return document.readyState === 'complete' && document.querySelectorAll('.math').length <=
   document.querySelectorAll('.math mjx-container').length;
 """
-
-
-class Site(NamedTuple):
-    """A built site and the address at which it is served."""
-
-    folder: Path
-    address: str
 
 
 class Visit(NamedTuple):
@@ -148,11 +141,6 @@ def tap(chrome: webdriver.Chrome, element: WebElement, across: float = 0.5) -> N
     for kind, points in (("touchStart", [place]), ("touchEnd", [])):
         command = {"type": kind, "touchPoints": points}
         chrome.execute_cdp_cmd("Input.dispatchTouchEvent", command)
-
-
-@pytest.fixture(scope="module")
-def site(built_site: Path, served_site: str) -> Site:
-    return Site(built_site, f"{served_site}/")
 
 
 @pytest.fixture(scope="module")
