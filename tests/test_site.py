@@ -45,10 +45,8 @@ PAGES = (*CONTENT, "index.html", "genindex.html", "py-modindex.html", "search.ht
 WITH_EQUATIONS = (
     *("01_model", "02_simulate", "03_infer", "identifiability", "symbols", "glossary"),
 )
-HEAVIEST, SLOWEST = (
-    5_000_000,
-    2000,
-)  # bytes that a page loads, milliseconds to its first content
+HEAVIEST = 5_000_000  # bytes that a page loads
+SLOWEST = 2000  # milliseconds to its first content
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
 VIOLATIONS = """
 document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0];
