@@ -14,8 +14,11 @@ import nbformat
 import yaml
 from bs4 import BeautifulSoup
 
+from figures_lib.citation import add_citation, read_citation
 from figures_lib.config import ConfigError
+from figures_lib.glossary import Definition, definitions, link_terms, needs_mathematics
 from figures_lib.notebooks import NOTEBOOKS
+from figures_lib.policy import add_policy
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONT_PAGE = "book/intro.html"
@@ -26,6 +29,8 @@ PARAMETERS = {  # cells that a reader may open, and what invites to it
 RECORDS = ("metrics.json", "provenance.json")
 RUN_FILES = "run"  # folder of the site that holds what can be downloaded
 VIEWERS = "_static/viewers"  # their scripts; data beside them
+HOSTS = ("https://github.com/", "https://gitlab.com/")  # that the theme has launch buttons for
+GLOSSARY = "glossary.html"
 MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
 
@@ -71,8 +76,7 @@ def build_site(run_folder: Path, html: Path) -> Path:
             (built / RUN_FILES / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run_folder / path, built / RUN_FILES / path)
         _write_redirect(built)
-        for page in built.rglob("*.html"):
-            _finish_page(page)
+        _finish(built, json.loads((run_folder / "provenance.json").read_text("utf-8")))
         _put_in_place(built, html)
     return html / "index.html"
 
@@ -95,6 +99,29 @@ def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
         "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
         "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
     }
+
+
+def launchable(config: dict[str, Any]) -> dict[str, Any]:
+    """The settings of the book without the launch buttons that would lead nowhere.
+
+    Args:
+        config: content of ``_config.yml``; ``repository.url`` may be empty.
+
+    Raises:
+        ConfigError: the repository is on a host for which the theme has no buttons.
+    """
+    address = config["repository"]["url"]
+    if not address:
+        return {k: v for k, v in config.items() if k not in ("repository", "launch_buttons")}
+    if not address.startswith(HOSTS):
+        raise ConfigError(
+            f"_config.yml: repository.url: {address!r} has no launch buttons; give an address "
+            f"that starts with {' or '.join(HOSTS)}, or none"
+        )
+    buttons = dict(config["launch_buttons"])
+    if not address.startswith(HOSTS[0]):
+        buttons["colab_url"] = ""  # it reads from GitHub only
+    return {**config, "launch_buttons": buttons}
 
 
 def downloads(run_folder: Path) -> list[Path]:
@@ -147,7 +174,8 @@ def _assemble(run_folder: Path, source: Path) -> None:
         **provenance_texts(provenance),
         "downloads": _downloads_list(downloads(run_folder)),
     }
-    (source / "_config.yml").write_text(yaml.safe_dump(config), encoding="utf-8")
+    text = yaml.safe_dump(launchable(config))
+    (source / "_config.yml").write_text(text, encoding="utf-8")
 
 
 def _fold_parameters(notebook: nbformat.NotebookNode) -> None:
@@ -220,13 +248,42 @@ def _write_redirect(built: Path) -> None:
     )
 
 
-def _finish_page(page: Path) -> None:
-    """Mend what the theme gets wrong, and load the viewers where there are any.
+def _finish(built: Path, provenance: dict[str, Any]) -> None:
+    """Mend every page, add what the theme does not have, and forbid all else."""
+    entries = definitions(_read_page(built / "book" / GLOSSARY))
+    about = read_citation(ROOT / "CITATION.cff")
+    for path in built.rglob("*.html"):
+        soup = _read_page(path)
+        _mend(soup)
+        if path.parent.name == "book":
+            add_citation(soup, about, path.stem, provenance["commit"])
+            if path.name != GLOSSARY:
+                _explain_terms(soup, entries)
+        if soup.head is not None and soup.select("[data-viewer]"):
+            source = f"../{VIEWERS}/core.js"
+            soup.head.append(soup.new_tag("script", src=source, defer=""))
+        add_policy(soup)
+        path.write_text(str(soup), encoding="utf-8")
+
+
+def _read_page(path: Path) -> BeautifulSoup:
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def _explain_terms(soup: BeautifulSoup, entries: dict[str, Definition]) -> None:
+    """Link terms of the glossary, and load MathJax where a definition is all that needs it."""
+    link_terms(soup, entries, GLOSSARY)
+    if soup.head is not None and needs_mathematics(soup):
+        source = f"../_static/mathjax/{MATHJAX_SCRIPT}"
+        soup.head.append(soup.new_tag("script", src=source, defer=""))
+
+
+def _mend(soup: BeautifulSoup) -> None:
+    """Mend what the theme gets wrong.
 
     Wrong are requests to other hosts, a second main heading, a list without items for screen
     readers, and 1.5 MB of icons as a script, which the style sheet has as a font.
     """
-    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
     for tag in soup.find_all(["script", "link", "img"]):
         address = str(tag.get("src") or tag.get("href") or "")
         foreign = address.startswith(("http:", "https:", "//"))
@@ -237,10 +294,6 @@ def _finish_page(page: Path) -> None:
         heading.name = "p"
     for references in soup.select(".citation-list[role=list]"):
         del references["role"]
-    if soup.head is not None and soup.select("[data-viewer]"):
-        source = f"../{VIEWERS}/core.js"
-        soup.head.append(soup.new_tag("script", src=source, defer=""))
-    page.write_text(str(soup), encoding="utf-8")
 
 
 def _put_in_place(built: Path, html: Path) -> None:

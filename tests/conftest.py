@@ -6,6 +6,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -80,6 +81,18 @@ def served_site(built_site):
     server.shutdown()
 
 
+class Site(NamedTuple):
+    """A built site and the address at which it is served."""
+
+    folder: Path
+    address: str
+
+
+@pytest.fixture(scope="session")
+def site(built_site, served_site):
+    return Site(built_site, f"{served_site}/")
+
+
 @pytest.fixture(scope="session")
 def browser(tmp_path_factory):
     chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
@@ -101,3 +114,12 @@ def browser(tmp_path_factory):
     driver = webdriver.Chrome(options=options, service=Service(driver))
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def touch(browser):
+    """The browser of a device with a touch screen."""
+    command = "Emulation.setTouchEmulationEnabled"
+    browser.execute_cdp_cmd(command, {"enabled": True, "maxTouchPoints": 1})
+    yield
+    browser.execute_cdp_cmd(command, {"enabled": False})

@@ -12,9 +12,10 @@ from urllib.parse import unquote, urldefrag, urljoin
 import axe_core_python
 import pytest
 from bs4 import BeautifulSoup
-from conftest import ROOT
+from conftest import ROOT, Site
 from selenium import webdriver
 from selenium.common.exceptions import TimeoutException
+from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from figures_lib.config import ConfigError
@@ -35,12 +36,17 @@ CONTENT = tuple(
         "reproduce",
         "api",
         "identifiability",
+        "symbols",
         "glossary",
         "references",
     )
 )
 PAGES = (*CONTENT, "index.html", "genindex.html", "py-modindex.html", "search.html")
-WITH_EQUATIONS = ("01_model", "02_simulate", "03_infer", "identifiability", "glossary")
+WITH_EQUATIONS = (
+    *("01_model", "02_simulate", "03_infer", "identifiability", "symbols", "glossary"),
+)
+HEAVIEST = 5_000_000  # bytes that a page loads
+SLOWEST = 2000  # milliseconds to its first content
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text("utf-8")
 VIOLATIONS = """
 document.documentElement.dataset.theme = document.documentElement.dataset.mode = arguments[0];
@@ -57,13 +63,6 @@ SETTLED = """
 return document.readyState === 'complete' && document.querySelectorAll('.math').length <=
   document.querySelectorAll('.math mjx-container').length;
 """
-
-
-class Site(NamedTuple):
-    """A built site and the address at which it is served."""
-
-    folder: Path
-    address: str
 
 
 class Visit(NamedTuple):
@@ -88,6 +87,9 @@ return {
   broken: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
   fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),
   text: document.querySelector('main, body').innerText,
+  painted: performance.getEntriesByName('first-contentful-paint').map(e => e.startTime),
+  weight: ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(kind))
+    .reduce((sum, e) => sum + e.decodedBodySize, 0),
 };
 """
 
@@ -123,9 +125,20 @@ def seen_since(chrome: webdriver.Chrome) -> tuple[list[str], list[str], list[str
     return errors, requests, failures
 
 
-@pytest.fixture(scope="module")
-def site(built_site: Path, served_site: str) -> Site:
-    return Site(built_site, f"{served_site}/")
+def tap(chrome: webdriver.Chrome, element: WebElement, across: float = 0.5) -> None:
+    """What a finger does, at a fraction of the width of an element."""
+    chrome.execute_script(
+        "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})", element
+    )
+    left, top, width, height = chrome.execute_script(
+        "const {x, y, width, height} = arguments[0].getClientRects()[0];"
+        "return [x, y, width, height]",
+        element,
+    )
+    place = {"x": left + across * width, "y": top + height / 2}
+    for kind, points in (("touchStart", [place]), ("touchEnd", [])):
+        command = {"type": kind, "touchPoints": points}
+        chrome.execute_cdp_cmd("Input.dispatchTouchEvent", command)
 
 
 @pytest.fixture(scope="module")
@@ -188,6 +201,22 @@ def test_images_show_and_are_described(page: str, visits: dict[str, Visit]) -> N
     for image in visits[page].facts["images"]:
         assert image["alt"].strip(), image["src"]
         assert image["width"] > 0 and image["height"] > 0, image["src"]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_page_is_light(page: str, visits: dict[str, Visit]) -> None:
+    assert 0 < visits[page].facts["weight"] <= HEAVIEST
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_first_content_shows_soon(
+    page: str, visits: dict[str, Visit], browser: webdriver.Chrome, site: Site
+) -> None:
+    times = visits[page].facts["painted"]
+    for _ in range(2):  # the machine may have been busy
+        if not times or min(times) > SLOWEST:
+            times = [*times, *visit(browser, site.address + page).facts["painted"]]
+    assert times and min(times) <= SLOWEST
 
 
 def test_figure_pages_show_all_panels(visits: dict[str, Visit]) -> None:

@@ -18,7 +18,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import DESKTOP, PHONE, seen_since
+from test_site import DESKTOP, HEAVIEST, PHONE, seen_since, tap
 
 import figures_lib as fl
 from figures_lib import viewers
@@ -32,7 +32,6 @@ PAGES = {
     "functions": "05_functions",
     "siren": "05_functions",
 }
-HEAVIEST = 5_000_000  # bytes a page may weigh with everything on it loaded
 READY = "return document.querySelector(arguments[0]).dataset.ready"
 HASHES = """
 const done = arguments[1];
@@ -523,6 +522,25 @@ def test_on_a_phone_controls_fit_and_are_large_enough(
     """
     for right, height in page.chrome.execute_script(script, page.root):
         assert right <= PHONE and height >= 32
+
+
+@pytest.mark.parametrize("kind", PAGES)
+def test_sliders_and_pictures_answer_to_a_finger(
+    kind: str, opened: Callable[..., Page], touch: None
+) -> None:
+    page = opened(kind, PHONE)
+    if kind == "hero":
+        tap(page.chrome, page.button("Pause"))
+    for slider in page.chrome.find_elements(By.CSS_SELECTOR, f"{page.root} [type=range]"):
+        before = slider.get_property("value")
+        across = 0.25 if float(before) > float(slider.get_property("max")) / 2 else 0.75
+        assert any(page.changes(lambda s=slider, a=across: tap(page.chrome, s, a)))
+        assert slider.get_property("value") != before
+    for canvas in page.chrome.find_elements(By.CSS_SELECTOR, f"{page.root} canvas[tabindex]"):
+        before = page.told()
+        tap(page.chrome, canvas, 0.5 if kind == "connectivity" else 0.3)  # where its edges are
+        page.settle()
+        assert page.told() != before
 
 
 @pytest.mark.parametrize("kind", PAGES)

@@ -1,0 +1,519 @@
+"""Scholarly furniture: symbols, glossary, citations, launch buttons, search and the policy."""
+
+import importlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+import yaml
+from bs4 import BeautifulSoup
+from conftest import ROOT, Site
+from pybtex.database import parse_file
+from selenium import webdriver
+from selenium.webdriver.common.action_chains import ActionChains
+from selenium.webdriver.common.by import By
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.remote.webelement import WebElement
+from selenium.webdriver.support.ui import WebDriverWait
+from test_site import CONTENT, PAGES, PHONE, seen_since, tap, visit
+
+from figures_lib.citation import cite, read_citation
+from figures_lib.config import ConfigError, Experiment, GraphNetwork, NeuronType
+from figures_lib.glossary import definitions, link_terms
+from figures_lib.gnn import GNN
+from figures_lib.model import Model
+from figures_lib.policy import add_policy
+from figures_lib.recording import Recording, Truth
+from figures_lib.site import _jupyter_book, _mend, launchable
+from figures_lib.tables import Axis
+
+NOT_SYMBOLS = (
+    r"\\(?:mathrm|operatorname|text|begin|end)\{[^}]*\}|\\mathbb\s*R|"
+    r"\\(?:frac|tanh|sum|left|right|sqrt|cdot|to|in|mathbf|log|leftarrow|hat|dot|top|q?quad)(?![a-z])"
+)
+CLASSES = {"Recording": Recording, "Truth": Truth, "Model": Model, "Axis": Axis}
+REPOSITORY = "https://github.com/some-lab/figure3"
+ORIGINS = ("served", "disk")
+
+
+@pytest.fixture(scope="module")
+def soups(site: Site) -> dict[str, BeautifulSoup]:
+    return {page: read(site.folder / page) for page in CONTENT}
+
+
+@pytest.fixture(params=ORIGINS)
+def address(request: pytest.FixtureRequest, site: Site) -> str:
+    """Where the site begins: served, or opened from disk."""
+    return site.address if request.param == "served" else f"file://{site.folder}/"
+
+
+def read(page: Path) -> BeautifulSoup:
+    return BeautifulSoup(page.read_text("utf-8"), "html.parser")
+
+
+def parsed(html: str) -> BeautifulSoup:
+    return BeautifulSoup(html, "html.parser")
+
+
+# Symbols
+
+
+def tokens(mathematics: str) -> set[str]:
+    """Letters and Greek macros of a formula."""
+    return set(re.findall(r"\\[A-Za-z]+|[A-Za-z]", re.sub(NOT_SYMBOLS, " ", mathematics)))
+
+
+def rows_of_symbols(soups: dict[str, BeautifulSoup]) -> list[list[Any]]:
+    rows = soups["book/symbols.html"].select("table tbody tr")
+    return [row.find_all("td") for row in rows]
+
+
+def symbols_of(cell: Any) -> set[str]:
+    return set().union(*(tokens(part.get_text()) for part in cell.select(".math")))
+
+
+def test_every_symbol_of_the_book_is_in_the_table(soups: dict[str, BeautifulSoup]) -> None:
+    listed = set().union(*(symbols_of(cells[0]) for cells in rows_of_symbols(soups)))
+    for page, soup in soups.items():
+        for formula in soup.select(".math"):
+            unknown = tokens(formula.get_text()) - listed
+            assert not unknown, (page, formula.get_text())
+
+
+def test_every_row_of_symbols_says_meaning_unit_and_where(
+    soups: dict[str, BeautifulSoup],
+) -> None:
+    rows = rows_of_symbols(soups)
+    assert len(rows) > 25
+    for cells in rows:
+        assert len(cells) == 5 and all(cell.get_text().strip() for cell in cells)
+        assert cells[4].find("a", href=True) is not None, cells[0]
+
+
+def test_symbols_occur_in_the_equation_that_the_table_names(
+    soups: dict[str, BeautifulSoup],
+) -> None:
+    checked = 0
+    for cells in rows_of_symbols(soups):
+        page, _, anchor = str(cells[4].find("a")["href"]).partition("#equation-")
+        if anchor:
+            equation = soups[f"book/{page}"].find(id=f"equation-{anchor}")
+            assert symbols_of(cells[0]) & tokens(equation.get_text()), cells[0]
+            checked += 1
+    assert checked > 15
+
+
+def test_names_in_the_table_of_symbols_exist_in_the_code(
+    soups: dict[str, BeautifulSoup],
+) -> None:
+    names = [
+        code.get_text()
+        for cells in rows_of_symbols(soups)
+        for code in cells[3].find_all("code")
+    ]
+    assert len(names) > 20
+    network = GNN(GraphNetwork(), 2)
+    for name in names:
+        owner, part = name.split(".")
+        if owner == "GNN":
+            assert hasattr(network, part), name
+        elif owner in CLASSES:
+            kind = CLASSES[owner]
+            assert hasattr(kind, part) or part in kind.__dataclass_fields__, name
+        elif owner == "neuron_types":
+            assert part in NeuronType.model_fields, name
+        elif owner in Experiment.model_fields:
+            assert part in Experiment.model_fields[owner].annotation.model_fields, name
+        else:
+            assert callable(getattr(importlib.import_module(f"figures_lib.{owner}"), part))
+
+
+def test_model_page_refers_to_the_table_of_symbols(soups: dict[str, BeautifulSoup]) -> None:
+    link = soups["book/01_model.html"].select_one("a[href='symbols.html#tab-symbols']")
+    assert link is not None and re.fullmatch(r"Table \d+", link.get_text())
+
+
+# Glossary
+
+
+def linked(html: str) -> BeautifulSoup:
+    terms = ("sweep", "parameter sweep", "knot", "R²")
+    entries = "".join(f'<dt id="term-{k}">{t}</dt><dd>It.</dd>' for k, t in enumerate(terms))
+    page = parsed(f"<article class='bd-article'>{html}</article>")
+    glossary = parsed(f"<dl class='glossary'>{entries}</dl>")
+    link_terms(page, definitions(glossary), "glossary.html")
+    return page
+
+
+def test_first_mention_of_a_term_is_linked_and_explained() -> None:
+    page = linked("<p>Sweeps and a sweep.</p><p>sweep, knots, sweeping, R² of W</p>")
+    links = [(a.get_text(), a["href"], a["aria-describedby"]) for a in page.find_all("a")]
+    assert links == [
+        ("Sweeps", "glossary.html#term-0", "tip-term-0"),
+        ("knots", "glossary.html#term-2", "tip-term-2"),
+        ("R²", "glossary.html#term-3", "tip-term-3"),
+    ]
+    assert [tip["id"] for tip in page.select("[role=tooltip]")] == [a[2] for a in links]
+    assert page.get_text().startswith("Sweeps and a sweep.sweep, knots, sweeping, R² of W")
+
+
+def test_the_longer_of_two_terms_is_linked() -> None:
+    links = linked("<p>a parameter\nsweep, a knot</p>").find_all("a")
+    assert [a.get_text().split() for a in links] == [["parameter", "sweep"], ["knot"]]
+
+
+def test_parts_of_file_names_and_of_longer_words_are_no_terms() -> None:
+    page = linked("<p>knot.safetensors, a/sweep/b, sweep-based, resweep, knotty</p>")
+    assert page.select(".glossary-term") == []
+
+
+@pytest.mark.parametrize("tag", ["code", "h2", "pre", "a", "span class='math'"])
+def test_terms_are_not_linked_inside(tag: str) -> None:
+    page = linked(f"<p>of <{tag}>sweep</{tag.split()[0]}></p>")
+    assert page.select(".glossary-term") == []
+
+
+def test_synonyms_share_a_definition_without_links() -> None:
+    found = definitions(
+        parsed("<dl class='glossary'><dt id='term-a'>a<a class='headerlink'>#</a></dt>"
+               "<dt id='term-b'>b</dt><dd><p>See <a href='x'>there</a>.</p></dd></dl>")
+    )  # fmt: skip
+    assert {term: one.anchor for term, one in found.items()} == {"a": "term-a", "b": "term-b"}
+    assert [str(one.body) for one in found.values()] == ["<dd><p>See there.</p></dd>"] * 2
+
+
+def test_every_term_of_the_glossary_is_met_in_the_prose(
+    soups: dict[str, BeautifulSoup],
+) -> None:
+    entries = definitions(soups["book/glossary.html"])
+    assert len(entries) > 30
+    met = {
+        str(link["href"]).partition("#")[2]
+        for soup in soups.values()
+        for link in soup.select("a[href^='glossary.html#'], a.glossary-term")
+    }
+    by_anchor: dict[Any, list[str]] = {}
+    for entry in entries.values():
+        by_anchor.setdefault(str(entry.body), []).append(entry.anchor)
+    unmet = [anchors for anchors in by_anchor.values() if not met & set(anchors)]
+    assert unmet == []
+    assert soups["book/glossary.html"].select("article h2") == []  # one list, no loose sections
+
+
+class Term:
+    """The first term with mathematics in its definition, on a page."""
+
+    def __init__(self, chrome: webdriver.Chrome, name: str) -> None:
+        self.chrome = chrome
+        path = f"//a[@class='glossary-term' and .='{name}']"
+        self.link: WebElement = chrome.find_element(By.XPATH, path)
+        chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", self.link)
+        self.tip = chrome.find_element(By.ID, self.link.get_attribute("aria-describedby"))
+
+    def shows(self, wanted: bool) -> None:
+        WebDriverWait(self.chrome, 5).until(lambda _: self.tip.is_displayed() == wanted)
+
+    def point(self, away: int = 0) -> None:
+        actions = ActionChains(self.chrome, duration=0)
+        actions.move_to_element_with_offset(self.link, 0, away).perform()
+
+
+def test_definition_shows_to_pointer_and_keyboard_until_escape(
+    browser: webdriver.Chrome, address: str
+) -> None:
+    visit(browser, f"{address}book/01_model.html")
+    term = Term(browser, "embedding")
+    term.shows(False)
+    term.point()
+    term.shows(True)
+    assert "learns for neuron" in term.tip.text
+    assert term.tip.find_elements(By.CSS_SELECTOR, "mjx-container mjx-math")
+    inside, view = term.tip.rect, browser.get_window_size()
+    assert inside["x"] >= 0 and inside["x"] + inside["width"] <= view["width"]
+    ActionChains(browser, duration=0).move_to_element(term.tip).perform()
+    term.shows(True)  # the pointer may move onto it
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    term.shows(False)
+    term.point(200)
+    browser.execute_script("arguments[0].focus()", term.link)
+    term.shows(True)
+    browser.switch_to.active_element.send_keys(Keys.ESCAPE)
+    term.shows(False)
+    term.link.send_keys(Keys.ENTER)
+    WebDriverWait(browser, 5).until(lambda page: "glossary.html#" in page.current_url)
+    assert seen_since(browser)[::2] == ([], [])
+
+
+def test_first_tap_shows_a_definition_and_the_second_follows(
+    browser: webdriver.Chrome, site: Site, touch: None
+) -> None:
+    visit(browser, f"{site.address}book/01_model.html", PHONE)
+    term = Term(browser, "embedding")
+    tap(browser, term.link)
+    term.shows(True)
+    assert browser.current_url.endswith("01_model.html")
+    right = term.tip.rect["x"] + term.tip.rect["width"]
+    assert term.tip.rect["x"] >= 0 and right <= PHONE
+    tap(browser, browser.find_element(By.CSS_SELECTOR, "article section h2"))
+    term.shows(False)
+    for _ in range(2):
+        tap(browser, term.link)
+    WebDriverWait(browser, 5).until(lambda page: "glossary.html#" in page.current_url)
+
+
+# Launch buttons
+
+
+@pytest.fixture(scope="module")
+def launching(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
+    """A notebook page of a small book with the settings of this one and an address."""
+    source = tmp_path_factory.mktemp("launch")
+    (source / "book").mkdir()
+    config = book_settings(REPOSITORY, jupyterhub_url="https://hub.example.org")
+    for name in ("bibtex_bibfiles", "html"):
+        config.pop(name)
+    config["sphinx"] = {"config": {"html_context": {"default_mode": "auto"}}}
+    (source / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
+    toc = {
+        "format": "jb-book",
+        "root": "book/intro",
+        "chapters": [{"file": "book/02_simulate"}],
+    }
+    (source / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
+    (source / "book" / "intro.md").write_text("# Start", "utf-8")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Step 1")])
+    notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
+    nbformat.write(notebook, source / "book" / "02_simulate.ipynb")
+    _jupyter_book(source)
+    page = read(source / "_build" / "html" / "book" / "02_simulate.html")
+    _mend(page)
+    add_policy(page)
+    return page
+
+
+def book_settings(repository: str, **buttons: str) -> dict[str, Any]:
+    config = yaml.safe_load((ROOT / "_config.yml").read_text("utf-8"))
+    config["repository"]["url"] = repository
+    config["launch_buttons"].update(buttons)
+    return launchable(config)
+
+
+def test_launch_buttons_lead_to_the_notebook_in_the_repository(
+    launching: BeautifulSoup,
+) -> None:
+    links = {a.get_text().strip(): a["href"] for a in launching.select("a[href^=https]")}
+    assert (ROOT / "book" / "02_simulate.ipynb").exists()
+    assert links["Binder"] == (
+        "https://mybinder.org/v2/gh/some-lab/figure3/main?urlpath=lab/tree/book/02_simulate.ipynb"
+    )
+    assert links["Colab"] == (
+        "https://colab.research.google.com/github/some-lab/figure3/blob/main/book/02_simulate.ipynb"
+    )
+    assert links["JupyterHub"] == (
+        f"https://hub.example.org/hub/user-redirect/git-pull?repo={REPOSITORY}".replace(
+            "://github", "%3A//github"
+        )
+        + "&urlpath=lab/tree/figure3/book/02_simulate.ipynb&branch=main"
+    )
+
+
+def test_launch_buttons_ask_for_nothing_when_the_page_loads(launching: BeautifulSoup) -> None:
+    loading = launching.select("script[src], img[src], link[href], iframe[src]")
+    addresses = [str(tag.get("src") or tag.get("href")) for tag in loading]
+    assert [one for one in addresses if re.match(r"(https?:)?//", one)] == []
+    assert any("logo_binder" in one for one in addresses)
+
+
+def test_without_an_address_there_is_no_dead_button(soups: dict[str, BeautifulSoup]) -> None:
+    for page, soup in soups.items():
+        assert soup.select(".dropdown-launch-buttons") == [], page
+        assert "mybinder" not in str(soup), page
+
+
+def test_only_known_hosts_have_launch_buttons() -> None:
+    assert book_settings("https://gitlab.com/a/b")["launch_buttons"]["colab_url"] == ""
+    assert book_settings(REPOSITORY)["launch_buttons"]["colab_url"]
+    with pytest.raises(ConfigError, match=r"repository\.url: 'https://example\.org/a/b'"):
+        book_settings("https://example.org/a/b")
+
+
+# How to cite
+
+
+def test_citation_is_made_of_the_citation_file() -> None:
+    about = {
+        "title": "The Book",
+        "version": "2.1",
+        "authors": [{"name": "the makers"}, {"family-names": "Ito", "given-names": "Aya"}],
+    }
+    made = cite(about, "03_infer", "Step 2", "0123456789abcdef")
+    assert made.text == (
+        "the makers, Ito, Aya. “Step 2.” In: The Book, version 2.1, commit 0123456789."
+    )
+    assert made.bibtex == (
+        "@misc{figure3_03_infer,\n  author = {{the makers} and Ito, Aya},\n"
+        "  title = {Step 2},\n  howpublished = {Page of: The Book},\n"
+        "  note = {Version 2.1, commit 0123456789}\n}"
+    )
+    assert "commit" not in cite(about, "a", "b", None).text
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_every_page_says_how_to_cite_it(page: str, soups: dict[str, BeautifulSoup]) -> None:
+    about = read_citation(ROOT / "CITATION.cff")
+    (place,) = soups[page].select(".cite-page")
+    title = str(soups[page].select_one("h1").find(string=True)).strip()
+    for shown in (title, about["title"], about["version"], about["authors"][0]["name"]):
+        for part in ("#cite-text", "#cite-bibtex"):
+            assert shown in place.select_one(part).get_text()
+    assert "http" not in place.get_text()
+
+
+def test_citation_is_copied_by_keyboard(browser: webdriver.Chrome, address: str) -> None:
+    visit(browser, f"{address}book/03_infer.html")
+    summary = browser.find_element(By.CSS_SELECTOR, ".cite-page summary")
+    summary.send_keys(Keys.ENTER)
+    for button in browser.find_elements(By.CSS_SELECTOR, ".cite-page button"):
+        button.send_keys(Keys.ENTER)
+        answer = browser.find_element(By.CSS_SELECTOR, ".cite-page output")
+        WebDriverWait(browser, 5).until(lambda _, shown=answer: shown.text == "Copied.")
+    field = browser.execute_script(
+        "document.querySelector('article').append(document.createElement('textarea'));"
+        "return document.querySelector('article > textarea')"
+    )
+    field.send_keys(Keys.CONTROL, "v")
+    bibtex = browser.find_element(By.ID, "cite-bibtex").get_property("textContent")
+    assert field.get_property("value") == bibtex
+    assert bibtex.startswith("@misc{figure3_03_infer,")
+
+
+# Search, citations, references
+
+
+def test_search_finds_the_page_offline(browser: webdriver.Chrome, address: str) -> None:
+    visit(browser, f"{address}book/intro.html")
+    ActionChains(browser).key_down(Keys.CONTROL).send_keys("k").key_up(Keys.CONTROL).perform()
+    field = browser.switch_to.active_element
+    assert field.get_attribute("type") == "search"
+    field.send_keys("Cholesky", Keys.ENTER)
+    WebDriverWait(browser, 5).until(lambda page: "search.html?q=Cholesky" in page.current_url)
+    results = "#search-results ul.search li a"
+    WebDriverWait(browser, 5).until(lambda page: page.find_elements(By.CSS_SELECTOR, results))
+    found = browser.find_elements(By.CSS_SELECTOR, results)
+    assert any("book/03_infer.html" in str(one.get_attribute("href")) for one in found)
+    assert seen_since(browser)[::2] == ([], [])
+
+
+def test_every_reference_has_an_address_and_is_linked(soups: dict[str, BeautifulSoup]) -> None:
+    entries = parse_file(str(ROOT / "book" / "references.bib")).entries
+    page = soups["book/references.html"]
+    for key, entry in entries.items():
+        wanted = {
+            "doi": "https://doi.org/",
+            "eprint": "https://arxiv.org/abs/",
+            "url": "",
+        }
+        addresses = [
+            prefix + entry.fields[name]
+            for name, prefix in wanted.items()
+            if name in entry.fields
+        ]
+        assert addresses, key
+        links = [str(a["href"]) for a in page.select(".citation a[href^=http]")]
+        assert addresses[0] in links, key
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_every_reference_in_the_source_is_a_link(
+    page: str, soups: dict[str, BeautifulSoup]
+) -> None:
+    source = ROOT / "book" / f"{Path(page).stem}.md"
+    text = re.sub(r"``.*?``", "", source.read_text("utf-8"))
+    for role, selector in (
+        ("numref", "a.reference > span.std-numref"),
+        ("eq", "a.reference[href*='#equation-']"),
+        ("cite:p", "a.reference[href*='references.html#']"),
+    ):
+        wanted = len(re.findall(rf"\{{{role}\}}`", text))
+        found = len(soups[page].select(f"article {selector}"))
+        assert found >= wanted, role
+
+
+# The policy
+
+
+def policy_of(soup: BeautifulSoup) -> dict[str, list[str]]:
+    first = soup.head.find(True)
+    assert first.get("http-equiv") == "Content-Security-Policy"
+    rules = (rule.split() for rule in str(first["content"]).split(";"))
+    return {name: values for name, *values in rules}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_policy_of_every_page_is_strict(page: str, site: Site) -> None:
+    soup = read(site.folder / page)
+    rules = policy_of(soup)
+    assert rules["default-src"] == ["'none'"]
+    assert rules["base-uri"] == ["'none'"]
+    allowed = re.compile(r"'self'|'none'|data:|'sha256-[\w+/=]+'")
+    for name, values in rules.items():
+        strange = [value for value in values if not allowed.fullmatch(value)]
+        assert strange == (["'unsafe-inline'"] if name == "style-src" else []), name
+    assert "data:" not in rules["script-src"]
+    assert [tag for tag in soup.find_all(True) for name in tag.attrs if name[:2] == "on"] == []
+
+
+def test_policy_refuses_a_handler_that_it_would_silence() -> None:
+    with pytest.raises(ValueError, match="onclick='steal\\(\\)'"):
+        add_policy(parsed("<head></head><button onclick='steal()'>"))
+
+
+INTRUSIONS = """
+const done = arguments[1], seen = new Set();
+document.addEventListener('securitypolicyviolation', (e) => seen.add(e.effectiveDirective));
+const add = (tag, values) => {
+  const made = Object.assign(document.createElement(tag), values);
+  document.body.append(made);
+};
+add('script', {textContent: 'window.intruded = true'});
+add('script', {src: arguments[0] + '/a.js'});
+add('img', {src: arguments[0] + '/a.png'});
+add('iframe', {src: arguments[0]});
+add('button', {id: 'intruder'});
+document.getElementById('intruder').setAttribute('onclick', 'window.intruded = true');
+document.getElementById('intruder').click();
+fetch(arguments[0]).catch(() => 0);
+setTimeout(() => done([[...seen].sort(), Boolean(window.intruded)]), 300);
+"""
+
+
+def test_policy_stops_intruders(browser: webdriver.Chrome, address: str) -> None:
+    visit(browser, f"{address}book/reproduce.html")
+    blocked, intruded = browser.execute_async_script(INTRUSIONS, "https://example.org")
+    assert blocked == [
+        *("connect-src", "frame-src", "img-src"),
+        *("script-src-attr", "script-src-elem"),
+    ]
+    assert not intruded
+    seen_since(browser)
+
+
+@pytest.mark.parametrize("page", CONTENT)
+def test_page_opened_from_disk_works_under_the_policy(
+    page: str, browser: webdriver.Chrome, site: Site
+) -> None:
+    seen = visit(browser, f"file://{site.folder}/{page}")
+    assert (seen.errors, seen.failures) == ([], [])
+    assert seen.facts["equations"] == seen.facts["sources"]
+    assert [one for one in seen.requests if not one.startswith(("file://", "data:"))] == []
+
+
+def test_buttons_of_the_theme_still_work(browser: webdriver.Chrome, site: Site) -> None:
+    visit(browser, f"{site.address}book/reproduce.html")
+    press: Callable[[str], Any] = browser.execute_script
+    press("window.print = () => { window.printed = true; }")
+    press("document.querySelector('[data-press=print]').click()")
+    assert press("return window.printed")
