@@ -4,7 +4,7 @@ from figures_lib import benchmark_figures, benchmark_tables, figures, study_figu
 from figures_lib.capacity import shard_plan
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.pipeline import Run, open_run
-from figures_lib.studies import study_results
+from figures_lib.studies import study_results, sweep_results
 from figures_lib.widgets import LiveProgress
 
 __all__ = [
@@ -20,5 +20,6 @@ __all__ = [
     "shard_plan",
     "study_figures",
     "study_results",
+    "sweep_results",
     "viewers",
 ]

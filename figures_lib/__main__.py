@@ -15,7 +15,7 @@ from figures_lib.batch import run_sweep
 from figures_lib.benchmark import benchmark
 from figures_lib.config import ConfigError
 from figures_lib.model import Sweep
-from figures_lib.notebooks import execute_notebooks
+from figures_lib.notebooks import execute_notebooks, summarise
 from figures_lib.pipeline import ROOT, Run, find_input, open_run, write_json
 from figures_lib.plans import FULL, QUICK
 from figures_lib.points import load_sweep
@@ -148,6 +148,10 @@ def _sweep(options: argparse.Namespace) -> int:
         options.workers,
         options.notebooks,
     )
+    try:
+        print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
+    except PapermillExecutionError as error:  # the runs are what counts
+        print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
     failed = [row[NAME] for row in rows if row[STATUS] != DONE]
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""

@@ -87,7 +87,7 @@ def test_two_processes_find_what_one_does(halves, single, when):
     for name, expected in shard_worker.unknowns(stage).items():
         found = torch.cat([half[when][name] for half in halves])
         error = (found - expected).abs().max() / expected.abs().max()
-        assert error < 1e-5, name
+        assert error < 1e-4, name
     for half in halves:
         assert torch.equal(half["types"], single[-1].types)
 
