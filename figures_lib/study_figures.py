@@ -17,6 +17,7 @@ PANELS = (
     ("R² of Ω", {"external_input.r2": "raw", "external_input.r2_gauge_free": "gauge-free"}),
     ("neurons of the right type", {"types.accuracy": ""}),
 )
+ACROSS = 4  # panels of the overview side by side
 SEEDS = ("seed", "inference.seed")
 FLOOR = -0.05  # an R² may fall without bound; below 0 it says no more
 WIDE = 20  # ratio of the values of a parameter from which its axis is logarithmic
@@ -52,28 +53,26 @@ def overview(rows: Sequence[Row]) -> Figure:
     metrics = [
         name for name in dict.fromkeys(k for row in rows for k in row) if _drawn(rows, name)
     ]
-    size = (3.4 * max(1, len(keys)), 0.6 + 1.9 * max(1, len(metrics)))
+    across = -(-len(metrics) // ACROSS)  # rows of panels a key
+    shape = (max(1, across * len(keys)), ACROSS)
     with style():
         figure, axes = plt.subplots(
-            max(1, len(metrics)),
-            max(1, len(keys)),
-            figsize=size,
-            layout="constrained",
-            squeeze=False,
+            *shape, figsize=(11, 0.5 + 2.1 * shape[0]), layout="constrained", squeeze=False
         )
-        for ax, metric in zip(axes[:, 0], metrics, strict=False):
-            ax.set_ylabel(metric)
-        for column, key in zip(axes.T, keys, strict=False):
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for number, key in enumerate(keys):
+            panels = axes[number * across : (number + 1) * across].flat
             others = [other for other in keys if other != key]
-            for ax, metric in zip(column, metrics, strict=False):
+            for ax, metric in zip(panels, metrics, strict=False):
+                ax.set_axis_on()
+                ax.set(xlabel=key, title=metric)
                 _plot_settings(ax, rows, key, others, metric)
-            column[-1].set_xlabel(key)
-            if column[0].get_legend_handles_labels()[1]:
-                column[0].legend(fontsize=6, title=", ".join(others), title_fontsize=6)
+                if metric == metrics[0] and ax.get_legend_handles_labels()[1]:
+                    ax.legend(fontsize=6, title=", ".join(others), title_fontsize=6)
         ended = Counter(row[STATUS] for row in rows)
-        figure.suptitle(
-            ", ".join(f"{count} {status}" for status, count in ended.items()), fontsize=9
-        )
+        told = ", ".join(f"{count} {status}" for status, count in ended.items())
+        figure.suptitle(told, fontsize=9)
     return figure
 
 
