@@ -116,7 +116,7 @@ def test_more_processes_hold_less_and_exchange_as_much():
     few, many = shard_plan(100_000, 8), shard_plan(100_000, 64)
     ratio = sum(few.memory.values()) / sum(many.memory.values())
     assert 3 < ratio < 8  # the messages of a block are everywhere
-    assert few.operations == 8 * many.operations
+    assert few.operations == pytest.approx(8 * many.operations, rel=1e-3)
     assert sum(few.exchange.values()) == pytest.approx(sum(many.exchange.values()), rel=0.15)
     alone = shard_plan(2048, 1)
     assert not any(alone.exchange.values())
