@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from conftest import TEST_CONFIG
 from test_sweeps import _planted
 
 from figures_lib.config import load_experiment
@@ -15,6 +14,7 @@ from figures_lib.shards import Shard, inverse, joined, product
 from figures_lib.sweeps import Pools, prepare, start, sweep
 from figures_lib.tables import spanning
 
+CONFIG = Path(__file__).resolve().parent.parent / "config" / "fig3_test.yaml"
 NEURONS, FRAMES = 21, 2000  # the shards are not equal, and the last modulated neuron is in one
 EARLY = 3  # the sweep whose estimate is also compared
 
@@ -25,7 +25,7 @@ def recorded():
 
 def experiment():
     small = {"inference.neuron_sweeps": 6, "inference.type_sweeps": 3}
-    return load_experiment(TEST_CONFIG, small)
+    return load_experiment(CONFIG, small)
 
 
 def unknowns(stage):
