@@ -1,4 +1,4 @@
-"""The command line: ``python -m figures_lib run``, ``sweep``, ``build`` and ``bench``."""
+"""The command line: ``python -m figures_lib`` run, infer, sweep, build and bench."""
 
 import argparse
 import os
@@ -8,16 +8,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import torch
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.batch import run_sweep
 from figures_lib.benchmark import benchmark
 from figures_lib.config import ConfigError
-from figures_lib.notebooks import execute_notebooks
+from figures_lib.model import Sweep
+from figures_lib.notebooks import execute_notebooks, summarise
 from figures_lib.pipeline import ROOT, Run, find_input, open_run, write_json
 from figures_lib.plans import FULL, QUICK
 from figures_lib.points import load_sweep
 from figures_lib.results import DONE, NAME, STATUS
+from figures_lib.shards import joined
 from figures_lib.site import build_site
 
 BAD_INPUT, FAILURE = 2, 1
@@ -57,17 +60,20 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m figures_lib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="execute all notebooks of Figure 3 into a folder")
-    run.add_argument("--config", required=True, help="experiment, e.g. config/fig3.yaml")
-    run.add_argument(
-        "-p",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="override a dotted key, e.g. simulation.noise=0.5 (repeatable)",
-    )
-    run.add_argument("--out", required=True, type=Path, help="folder of the results")
     run.set_defaults(command=_run)
+    only = commands.add_parser("infer", help="only infer; under torchrun, on all processes")
+    only.set_defaults(command=_infer)
+    for one in (run, only):
+        one.add_argument("--config", required=True, help="experiment, e.g. config/fig3.yaml")
+        one.add_argument(
+            "-p",
+            dest="overrides",
+            action="append",
+            default=[],
+            metavar="KEY=VALUE",
+            help="override a dotted key, e.g. simulation.noise=0.5 (repeatable)",
+        )
+        one.add_argument("--out", required=True, type=Path, help="folder of the results")
     sweep = commands.add_parser("sweep", help="run a parameter study on dask.distributed")
     sweep.add_argument("sweep", metavar="SWEEP.yaml", help="see config/sweeps/")
     sweep.add_argument("--out", required=True, type=Path, help="folder of the results")
@@ -89,12 +95,36 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _run(options: argparse.Namespace) -> None:
+def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, str]]:
+    """The run of the command line and its overrides, checked."""
     overrides = dict(_assignment(text) for text in options.overrides)
     run = open_run(options.config, options.out, overrides)
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"--out: {options.out} is a file; name a folder")
     run.check()
+    return run, overrides
+
+
+def _infer(options: argparse.Namespace) -> None:
+    run, _ = _opened(options)
+    with joined(run.device) as shard:
+        if shard.rank == 0:
+            run.simulate()
+        shard.sum(torch.zeros(1, device=run.device))  # the others wait for the recording
+        if shard.rank > 0:
+            run.assist()
+            return
+        run.infer(lambda sweep: print(_told(sweep), flush=True))
+        print(f"inferred: {options.out / 'stages' / run.key('infer')}")
+
+
+def _told(sweep: Sweep) -> str:
+    about = f"sweep {sweep.index:2} ({sweep.phase})  {sweep.seconds:6.2f} s"
+    return f"{about}  unexplained {sweep.loss:.3g}"
+
+
+def _run(options: argparse.Namespace) -> None:
+    run, overrides = _opened(options)
     execute_notebooks(
         find_input(options.config),
         options.out,
@@ -118,6 +148,10 @@ def _sweep(options: argparse.Namespace) -> int:
         options.workers,
         options.notebooks,
     )
+    try:
+        print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
+    except PapermillExecutionError as error:  # the runs are what counts
+        print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
     failed = [row[NAME] for row in rows if row[STATUS] != DONE]
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""

@@ -27,8 +27,14 @@ def accelerated_sweeps(
     for _ in range(count):
         before = extrapolate(data, steps) if steps else estimate
         estimate = sweep(data, before, pools)
-        steps = [*steps[-DEPTH:], (before, estimate)]
+        steps = [_sharing(step, estimate) for step in [*steps[-DEPTH:], (before, estimate)]]
         yield estimate
+
+
+def _sharing(step: Step, last: Estimate) -> Step:
+    """The step with the W of the last sweep, so that no other W is kept in memory."""
+    before, after = (replace(one, connectivity=last.connectivity) for one in step)
+    return before, after
 
 
 def extrapolate(data: Data, steps: Sequence[Step]) -> Estimate:
@@ -45,7 +51,7 @@ def extrapolate(data: Data, steps: Sequence[Step]) -> Estimate:
     """
     steps = steps[-DEPTH - 1 :]
     moves = torch.stack([_flat(data, after) - _flat(data, before) for before, after in steps])
-    products = moves @ moves.T
+    products = data.shard.sum(moves @ moves.T)
     products.diagonal().add_(1e-10 * products.diagonal().mean() + 1e-300)
     share = torch.linalg.solve(products, torch.ones_like(products[0]))
     share = (share / share.sum()).float()
@@ -63,11 +69,11 @@ def extrapolate(data: Data, steps: Sequence[Step]) -> Estimate:
 
 def _flat(data: Data, estimate: Estimate) -> Float[Tensor, " unknown"]:
     """All unknowns but W, each weighted by its root mean square effect on x'."""
-    neurons, power = len(estimate.update), data.power / data.frames
+    neurons, power = data.shard.neurons, data.power / data.frames
     density = (data.density + 1e-4 / data.axis.knots) / neurons
     parts = [
         estimate.update * density.sqrt(),
         estimate.transfer * (power / neurons * density / len(estimate.transfer)).sqrt(),
-        estimate.field * math.sqrt(power / neurons / estimate.field.numel()),
+        estimate.field * math.sqrt(power / neurons / (neurons * data.windows)),
     ]
     return torch.cat([part.flatten() for part in parts]).double()

@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
+from figures_lib.capacity import ShardPlan
 from figures_lib.figures import TYPE_COLOURS, style
 
 Row = dict[str, Any]
@@ -270,6 +271,33 @@ def clustering(rows: Sequence[Row]) -> Figure:
                 ax.set_ylim(bottom=0)
             else:
                 ax.yaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def shards(plans: Sequence[ShardPlan]) -> Figure:
+    """Memory of a process, and its time for a sweep, against the number of processes."""
+    ranks = [plan.ranks for plan in plans]
+    names = sorted(plans[0].memory, key=lambda name: -plans[0].memory[name])
+    colours = [*TYPE_COLOURS, "0.45"]
+    with style():
+        figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
+        total = [sum(plan.memory.values()) / 1e9 for plan in plans]
+        axes[0].plot(ranks, total, "o-", ms=4, color="black", label="all")
+        for name, colour in zip(names, colours, strict=False):
+            sizes = [plan.memory[name] / 1e9 for plan in plans]
+            axes[0].plot(ranks, sizes, color=colour, label=name)
+        for name, colour, seconds in (
+            ("operations", BLUE, [plan.compute_seconds for plan in plans]),
+            ("exchanges", ORANGE, [plan.exchange_seconds for plan in plans]),
+        ):
+            axes[1].plot(ranks, seconds, "o-", ms=4, color=colour, label=name)
+        axes[0].set(ylabel="memory of a process (GB)", ylim=(1e-3, None))  # room for names
+        axes[1].set(ylabel="time of a sweep at the assumed rates (s)")
+        for ax in axes:
+            ax.set(xscale="log", yscale="log", xlabel="processes")
+            ax.set_xticks(ranks, [str(count) for count in ranks])
+            ax.minorticks_off()
+            ax.legend(fontsize=7)
     return figure
 
 

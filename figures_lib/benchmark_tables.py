@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Any
 
+from figures_lib.capacity import ShardPlan
+
 Row = dict[str, Any]
 
 
@@ -158,6 +160,22 @@ def streaming(report: Row) -> Table:
         ("to sample as many of it from disk", report["mapped_bytes"]),
     )
     return Table(("memory", "MB"), tuple((name, f"{size / 1e6:.1f}") for name, size in lines))
+
+
+def shards(plans: Sequence[ShardPlan]) -> Table:
+    """What each process holds, exchanges and computes."""
+    return Table(
+        ("processes", "memory (GB)", "exchanged a sweep (GB)", "operations a sweep (10¹²)"),
+        tuple(
+            (
+                str(plan.ranks),
+                _short(sum(plan.memory.values()) / 1e9),
+                _short(sum(plan.exchange.values()) / 1e9),
+                _short(plan.operations / 1e12),
+            )
+            for plan in plans
+        ),
+    )
 
 
 def _r2(row: Row) -> float:

@@ -3,7 +3,8 @@
 The sweeps leave tables: φ_i and ψ_j on knots of activity and Ω_i on windows of time. The
 networks of equation (2) are regressed on them by Adam: the MLPs φ*(a_i, x) and ψ*(a_j, x)
 with an embedding a_i for each neuron, and the SIREN Ω*(x, y, t). No frame of the recording
-is touched any more, so a step costs milliseconds.
+is touched any more, so a step costs milliseconds. Of several processes each takes its share of
+every batch, and their gradients are summed; all draw the same batches.
 """
 
 import math
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from figures_lib.config import FieldNetwork, GraphNetwork
 from figures_lib.gnn import GNN
+from figures_lib.shards import Shard
 from figures_lib.siren import Siren
 
 SNAPSHOTS = 9  # stages of the embedding cloud that are kept for the figure
@@ -29,6 +31,7 @@ def fit_embedding(
     update: Float[Tensor, "neuron knot"],
     transfer: Float[Tensor, "neuron knot"],
     density: Float[Tensor, "neuron knot"],
+    shard: Shard,
 ) -> Float[Tensor, "step neuron embedding"]:
     """Learn a_i, φ* and ψ* from the functions of every single neuron.
 
@@ -39,6 +42,7 @@ def fit_embedding(
         update: φ_i at the knots.
         transfer: ψ_i at the knots.
         density: weight of each knot for each neuron.
+        shard: says which share of a batch is that of this process.
 
     Returns:
         Snapshots of all embeddings, from the initial to the final one.
@@ -58,17 +62,16 @@ def fit_embedding(
     for step in range(steps + 1):
         if step in kept:
             snapshots.append(gnn.embedding.detach().clone())
-        chosen = torch.randint(neurons, (min(config.batch, neurons),), device=knots.device)
+        batch = torch.randint(neurons, (min(config.batch, neurons),), device=knots.device)
+        chosen = batch[shard.rank :: shard.ranks]
         x = knots.expand(len(chosen), -1)
         embedding = gnn.embedding[chosen]
         errors = [
             (gnn.update_function(embedding, x) - update[chosen]) / spread[0],
             (_transfer(gnn, embedding, x) - transfer[chosen]) / spread[1],
         ]
-        loss = torch.stack(
-            [(density[chosen] * error**2).sum(1).mean() for error in errors]
-        ).sum()
-        _step(loss, [optimiser], [schedule])
+        loss = torch.stack([(density[chosen] * error**2).sum() for error in errors]).sum()
+        _step(loss / len(batch), [optimiser], [schedule], shard)
     return torch.stack(snapshots)
 
 
@@ -103,6 +106,7 @@ def fit_functions(
     weight = density + 0.02 / len(knots)  # a floor, so that rare activities stay sane
     spread = [(density * f**2).sum(-1).mean().sqrt() for f in (update, transfer)]
     pairs = len(transfer) > 1
+    alone = Shard(len(types))  # a few tables: every process fits them, and finds the same
     for _ in range(config.steps):
         error = (gnn.update_function(centres, x) - update) / spread[0]
         loss = (weight * error**2).sum(1).mean()
@@ -110,22 +114,24 @@ def fit_functions(
             receiver = centres[group].expand_as(centres) if pairs else None
             error = (_transfer(gnn, centres, x, receiver) - target) / spread[1]
             loss = loss + (weight * error**2).sum(1).mean() / len(transfer)
-        _step(loss, [optimiser], [schedule])
+        _step(loss, [optimiser], [schedule], alone)
 
 
 def fit_field(
     config: FieldNetwork,
     positions: Float[Tensor, "input 2"],
-    field: Float[Tensor, "input window"],
+    field: Float[Tensor, "own window"],
     times: Float[Tensor, " window"],
+    first: int = 0,
 ) -> Siren:
     """Train the field network on Ω of every modulated neuron and window.
 
     Args:
         config: the network, steps, points a step and learning rate.
-        positions: (x, y) of the modulated neurons.
-        field: Ω_i in each window, dimensionless.
+        positions: (x, y) of the modulated neurons of all shards.
+        field: Ω_i in each window of those that are here, dimensionless.
         times: centre of each window as a fraction of the recording.
+        first: which of all modulated neurons is the first one here.
 
     Returns:
         The trained SIREN.
@@ -133,11 +139,11 @@ def fit_field(
     Source: equation (2); Sitzmann et al. 2020 for the network.
     """
     siren = Siren(config).to(field.device)
-    first, *later = siren.hidden
+    entry, *later = siren.hidden
     inner = [parameter for layer in later for parameter in layer.parameters()]
     matrices = [parameter for parameter in inner if parameter.ndim == 2]
     others = [parameter for parameter in inner if parameter.ndim == 1]
-    others += [*first.parameters(), *siren.output.parameters()]
+    others += [*entry.parameters(), *siren.output.parameters()]
     # Muon orthogonalises the step of a square matrix, so that all its directions learn at the
     # same speed: the fine detail of the movie arrives in half the steps that Adam takes.
     optimisers = [
@@ -154,12 +160,15 @@ def fit_field(
         )
         for optimiser in optimisers
     ]
-    for _ in range(config.steps if field.numel() else 0):
-        row = torch.randint(len(field), (config.batch,), device=field.device)
+    shard = Shard.here(len(positions))
+    for _ in range(config.steps if len(positions) else 0):
+        row = torch.randint(len(positions), (config.batch,), device=field.device)
         window = torch.randint(len(times), (config.batch,), device=field.device)
+        here = ((row >= first) & (row < first + len(field))).nonzero()[:, 0]
+        row, window = row[here], window[here]
         points = torch.cat([positions[row], times[window, None]], 1)
-        loss = ((siren(points) - field[row, window]) ** 2).mean()
-        _step(loss, optimisers, schedules)
+        loss = ((siren(points) - field[row - first, window]) ** 2).sum()
+        _step(loss / config.batch, optimisers, schedules, shard)
     return siren
 
 
@@ -174,13 +183,32 @@ def _step(
     loss: Tensor,
     optimisers: Sequence[torch.optim.Optimizer],
     schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
+    shard: Shard,
 ) -> None:
+    """Step down the sum of the losses of all processes."""
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
     loss.backward()
+    if shard.ranks > 1:
+        _sum_gradients(optimisers, shard)
     for optimiser, schedule in zip(optimisers, schedules, strict=True):
         optimiser.step()
         schedule.step()
+
+
+def _sum_gradients(optimisers: Sequence[torch.optim.Optimizer], shard: Shard) -> None:
+    """One exchange for all parameters: they are small and many."""
+    gradients = [
+        parameter.grad
+        for optimiser in optimisers
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+    joint = shard.sum(torch.cat([gradient.flatten() for gradient in gradients]))
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, total in zip(gradients, joint.split(sizes), strict=True):
+        gradient.copy_(total.view_as(gradient))
 
 
 def network_scale(knots: Float[Tensor, " knot"], density: Float[Tensor, " knot"]) -> float:

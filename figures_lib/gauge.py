@@ -81,7 +81,7 @@ def row_scales(
     return scales
 
 
-def scale_error(connectivity: Float[Tensor, "neuron neuron"], modulated: Tensor) -> float:
+def scale_error(connectivity: Float[Tensor, "row neuron"], modulated: Tensor) -> float:
     """Standard error of log s_i, from rows whose scale is known: those without modulation.
 
     Every other one of them is treated as if it were modulated. With fewer than eight rows the

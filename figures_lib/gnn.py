@@ -23,6 +23,8 @@ class GNN(nn.Module):
         config: variant of ψ*, sizes of the MLPs and of the embedding.
         neurons: N.
         scale: typical magnitude of x; the MLPs see x divided by it.
+        connectivity: W to begin with, or the rows of it that one of several processes has;
+            zeros if none is given.
 
     Attributes:
         embedding: a_i, Float["neuron embedding"], dimensionless.
@@ -38,12 +40,19 @@ class GNN(nn.Module):
     phi: nn.Sequential
     psi: nn.Sequential
 
-    def __init__(self, config: GraphNetwork, neurons: int, scale: float = 1.0) -> None:
+    def __init__(
+        self,
+        config: GraphNetwork,
+        neurons: int,
+        scale: float = 1.0,
+        connectivity: Float[Tensor, "row neuron"] | None = None,
+    ) -> None:
         super().__init__()
         self.config = config
         size = config.embedding
         self.embedding = nn.Parameter(0.1 * torch.randn(neurons, size))
-        self.connectivity = nn.Parameter(torch.zeros(neurons, neurons))
+        weights = torch.zeros(neurons, neurons) if connectivity is None else connectivity
+        self.connectivity = nn.Parameter(weights)
         inputs = {"shared": 1, "sender": 1 + size, "pair": 1 + 2 * size}[config.transfer]
         self.phi = _mlp(1 + size, config.width, config.phi_layers)
         self.psi = _mlp(inputs, config.width, config.psi_layers)

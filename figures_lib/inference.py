@@ -5,7 +5,7 @@ among all neurons, then give each neuron its own; the function shapes have by th
 into clusters (:mod:`figures_lib.clusters`), and the last sweeps share one φ and one ψ within
 each cluster, the neuron type. The gauge is fixed (:mod:`figures_lib.gauge`) and the networks
 of the model are fitted to the result (:mod:`figures_lib.fitting`). Nothing here can read the
-truth: it is not an argument.
+truth: it is not an argument. Several processes share the neurons (:mod:`figures_lib.shards`).
 """
 
 import math
@@ -24,6 +24,7 @@ from figures_lib.config import Experiment
 from figures_lib.gnn import GNN
 from figures_lib.model import History, Model, Sweep, window_centres
 from figures_lib.recording import Recording
+from figures_lib.shards import Shard
 from figures_lib.siren import Siren
 from figures_lib.sweeps import Data, Estimate, Pools, pooled, prepare, start
 from figures_lib.tables import evaluate, locate, resample, spanning
@@ -32,6 +33,7 @@ from figures_lib.windows import choose_windows, rewindow
 Progress = Callable[[Sweep], None]
 LEAST_FRAMES = 8192  # even a small network is given this many frames a sweep
 ROUNDS = 3  # of sweeps by type; before each but the first the windows are chosen anew
+REFERENCE = 1024  # unmodulated rows of W that the modulated ones are compared with
 
 
 class InferenceError(RuntimeError):
@@ -46,7 +48,7 @@ class Stage:
         phase: "shared", "neuron" or "type": how many neurons share a function.
         data: the sampled frames that the sweep read.
         estimate: the unknowns after it.
-        types: the type of each neuron, once they are found.
+        types: the type of each neuron of all shards, once they are found.
     """
 
     phase: str
@@ -72,7 +74,8 @@ def infer(
         progress: called after every sweep.
 
     Returns:
-        The model, in the gauge of :mod:`figures_lib.gauge`.
+        The model, in the gauge of :mod:`figures_lib.gauge`. Of several processes the first
+        returns the whole W, the others only their own rows of it.
 
     Raises:
         InferenceError: a sweep produced non-finite values.
@@ -120,17 +123,16 @@ def converge(
     windows = math.ceil(len(recording.activity) / settings.window)
     axis = spanning(recording.activity, settings.knots)
     everyone = torch.zeros(neurons, dtype=torch.long, device=device)
-    each = torch.arange(neurons, device=device)
     shared_transfer = experiment.graph_network.transfer == "shared"
 
     coarse = prepare(recording, axis, frames, windows, device)
     estimate = start(coarse)
     for phase, count, pool in (
         ("shared", settings.shared_sweeps, everyone),
-        ("neuron", settings.neuron_sweeps, everyone if shared_transfer else each),
+        ("neuron", settings.neuron_sweeps, everyone if shared_transfer else None),
     ):
         begin = estimate
-        for estimate in accelerated_sweeps(coarse, begin, Pools(each, pool), count):
+        for estimate in accelerated_sweeps(coarse, begin, Pools(None, pool), count):
             yield Stage(phase, coarse, estimate)
 
     types = find_types(coarse, estimate, settings.max_types)
@@ -138,7 +140,7 @@ def converge(
     pools = Pools(types, everyone if shared_transfer else types)
     estimate = share_within_types(coarse, fine, estimate, pools)
     if experiment.graph_network.transfer == "pair":
-        estimate = split_receivers(estimate, types)
+        estimate = split_receivers(estimate, types, fine.shard)
     for round_ in range(ROUNDS):
         if round_ > 0:
             fine, estimate = rewindow(fine, estimate, choose_windows(fine, estimate))
@@ -147,41 +149,50 @@ def converge(
             yield Stage("type", fine, estimate, types)
 
 
-def find_types(data: Data, estimate: Estimate, max_types: int) -> Int[Tensor, " neuron"]:
-    """The types that the per-neuron functions fall into."""
-    shapes = (estimate.update, estimate.transfer[0], data.density)
-    types = cluster_functions(*shapes, max_types)
-    return types.to(estimate.update.device)
+def find_types(data: Data, estimate: Estimate, max_types: int) -> Int[Tensor, " sender"]:
+    """The types that the per-neuron functions of all shards fall into."""
+    types = cluster_functions(*_functions(data, estimate), max_types)
+    return data.shard.sent(types.to(estimate.update.device), 0)
+
+
+def _functions(data: Data, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
+    """φ_i and ψ_i of the neurons of all shards at the knots, and how often each is visited."""
+    whole = data.shard.whole
+    return whole(estimate.update), whole(estimate.transfer[0]), whole(data.density)
 
 
 def share_within_types(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) -> Estimate:
     """Replace each neuron's functions by the mean of its pool, on the finer knots."""
     weight = coarse.density + 1e-4 / coarse.axis.knots
 
-    def share(table: Tensor, pool: Tensor) -> Tensor:
-        mean = pooled(table * weight, pool) / pooled(weight, pool)
+    def share(table: Tensor, pool: Tensor | None) -> Tensor:
+        mean = pooled(table * weight, pool, fine.shard) / pooled(weight, pool, fine.shard)
         return resample(mean, coarse.axis, fine.axis)
 
     transfer = torch.stack([share(table, pools.transfer) for table in estimate.transfer])
     return replace(estimate, update=share(estimate.update, pools.update), transfer=transfer)
 
 
-def split_receivers(estimate: Estimate, types: Int[Tensor, " neuron"]) -> Estimate:
+def split_receivers(
+    estimate: Estimate, types: Int[Tensor, " sender"], shard: Shard
+) -> Estimate:
     """Give every receiver type its own ψ: the variant ψ*(a_i, a_j, x_j)."""
-    groups = tuple((types == k).nonzero()[:, 0] for k in range(int(types.max()) + 1))
+    own = types[shard.own]
+    groups = tuple((own == k).nonzero()[:, 0] for k in range(int(types.max()) + 1))
     transfer = estimate.transfer.expand(len(groups), -1, -1).clone()
     return replace(estimate, transfer=transfer, receivers=groups)
 
 
 def _report(stage: Stage, index: int, seconds: float) -> Sweep:
-    shown = stage.estimate.transfer[0]
+    shard, estimate = stage.data.shard, stage.estimate
+    shown = shard.whole(estimate.transfer[0])
     return Sweep(
         index=index,
         phase=stage.phase,
-        loss=stage.estimate.loss,
+        loss=estimate.loss,
         seconds=seconds,
         knots=stage.data.axis.values(),
-        update=stage.estimate.update.cpu(),
+        update=shard.whole(estimate.update).cpu(),
         transfer=(shown / gauge.transfer_scale(shown)[:, None]).cpu(),
     )
 
@@ -195,28 +206,19 @@ def _finish(
 ) -> Model:
     """Fix the gauge, then fit the networks to what the sweeps found."""
     assert last.types is not None
-    coarse, fine, types = single.data, last.data, last.types
+    coarse, fine, types, shard = single.data, last.data, last.types, last.data.shard
     device, config = types.device, experiment.graph_network
-    estimate, members = _scale_transfer(recording, fine, last.estimate, types)
-    connectivity, siren = _match_rows(recording, experiment, fine, estimate)
+    functions, connectivity = _scale_transfer(recording, last, types)
+    connectivity, siren = _match_rows(recording, experiment, last, connectivity)
 
     knots = coarse.axis.values(device)
-    scale = fitting.network_scale(knots, coarse.density.mean(0))
-    gnn = GNN(config, len(types), scale).to(device)
+    scale = fitting.network_scale(knots, coarse.mean_density)
+    gnn = GNN(config, shard.neurons, scale, connectivity).to(device)
     embedding_steps = fitting.fit_embedding(
-        config, gnn, knots, single.estimate.update, single.estimate.transfer[0], coarse.density
+        config, gnn, knots, *_functions(coarse, single.estimate), shard
     )
-    fitting.fit_functions(
-        config,
-        gnn,
-        types,
-        fine.axis.values(device),
-        estimate.update[members],
-        estimate.transfer[:, members],
-        torch.stack([fine.density[types == types[j]].mean(0) for j in members]),
-    )
-    with torch.no_grad():
-        gnn.connectivity.copy_(connectivity)
+    fitting.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
+    gnn.connectivity = torch.nn.Parameter(shard.collected(connectivity))
     return Model(
         gnn=gnn.cpu(),
         siren=siren.cpu(),
@@ -225,45 +227,76 @@ def _finish(
         modulated=recording.modulated,
         frames=recording.activity.shape[0],
         windows=fine.windows,
-        loss=estimate.loss,
+        loss=last.estimate.loss,
         history=History(tuple(history), embedding_steps.cpu()),
     )
 
 
 def _scale_transfer(
-    recording: Recording, data: Data, estimate: Estimate, types: Int[Tensor, " neuron"]
-) -> tuple[Estimate, list[int]]:
+    recording: Recording, stage: Stage, types: Int[Tensor, " sender"]
+) -> tuple[tuple[Tensor, Tensor, Tensor], Float[Tensor, "neuron sender"]]:
     """Convention (i): the largest |ψ| of each type over its visited activity becomes 1.
 
-    Returns the scaled estimate and one member of each type.
+    Returns φ, ψ and the density of each type at the knots, and W to go with them.
     """
-    members = [int((types == k).nonzero()[0, 0]) for k in range(int(types.max()) + 1)]
+    data, estimate, shard = stage.data, stage.estimate, stage.data.shard
+    count = int(types.max()) + 1
+    members = [int((types == k).nonzero()[0, 0]) for k in range(count)]
     visited = gauge.visited_grid(recording.activity, types.cpu()).to(types.device)
     place = locate(data.axis.coordinate(visited))
-    transfer, connectivity = estimate.transfer.clone(), estimate.connectivity.clone()
+    transfer = torch.stack([shard.whole(table)[members] for table in estimate.transfer])
+    connectivity = estimate.connectivity.clone()
     for table, rows in zip(transfer, estimate.receivers, strict=True):
-        scale = gauge.transfer_scale(evaluate(table[members], *place))[types]
+        scale = gauge.transfer_scale(evaluate(table, *place))
         table /= scale[:, None]
-        connectivity[rows] *= scale
-    return replace(estimate, transfer=transfer, connectivity=connectivity), members
+        connectivity[rows] *= scale[types]
+    density = shard.whole(data.density)
+    means = torch.stack([density[types == k].mean(0) for k in range(count)])
+    return (shard.whole(estimate.update)[members], transfer, means), connectivity
 
 
 def _match_rows(
-    recording: Recording, experiment: Experiment, data: Data, estimate: Estimate
-) -> tuple[Float[Tensor, "neuron neuron"], Siren]:
+    recording: Recording, experiment: Experiment, stage: Stage, driven: Tensor
+) -> tuple[Float[Tensor, "neuron sender"], Siren]:
     """Connectivity without the gain, and the field network, both in convention (ii)."""
-    rows = data.modulated
-    gain = recording.gain.to(rows.device)[:, None]
-    connectivity = estimate.connectivity / torch.where(gain == 0, 1.0, gain)
-    scales = gauge.row_scales(connectivity, rows)
-    if rows.all() and rows.numel():  # nothing to compare with: the mean of Ω is 1 instead
-        scales = torch.ones_like(scales)
-    positions = recording.positions.to(rows.device)[rows]
-    field = (estimate.field * scales[:, None])[rows]
-    error = gauge.scale_error(connectivity, rows)
-    scales[rows] *= gauge.smooth_scales(positions, field, error)
-    field = (estimate.field * scales[:, None])[rows]
-    times = window_centres(data.windows).to(rows.device)
-    siren = fitting.fit_field(experiment.field_network, positions, field, times)
+    data, shard, rows = stage.data, stage.data.shard, stage.data.modulated
+    gain = recording.gain[shard.own].to(rows.device)[:, None]
+    connectivity = driven / torch.where(gain == 0, 1.0, gain)
+    reference = _reference_rows(connectivity, rows, shard)
+    known = rows.new_zeros(len(reference))
+    scales = torch.ones_like(connectivity[:, 0])
+    scales[rows] = gauge.row_scales(
+        torch.cat([reference, connectivity[rows]]), torch.cat([known, rows[rows]])
+    )[len(reference) :]
+    field = stage.estimate.field * scales[:, None]
+
+    inputs = shard.whole(rows)
+    positions = recording.positions.to(rows.device)[inputs]
+    level = shard.whole(field.clamp_min(1e-6).log().mean(1).exp())  # what tells of the scale
+    factors = torch.ones_like(level)
+    error = gauge.scale_error(reference, known)
+    factors[inputs] = gauge.smooth_scales(positions, level[inputs, None], error)
+    scales *= factors[shard.own]
+    field = stage.estimate.field[rows] * scales[rows, None]
+
+    siren = fitting.fit_field(
+        experiment.field_network,
+        positions,
+        field,
+        window_centres(data.windows).to(rows.device),
+        int(inputs[: shard.first].sum()),
+    )
     # a row without gain receives nothing: its weights are unknowable
     return torch.where(gain == 0, 0.0, connectivity / scales[:, None]), siren
+
+
+def _reference_rows(
+    connectivity: Float[Tensor, "neuron sender"], modulated: Tensor, shard: Shard
+) -> Float[Tensor, "reference sender"]:
+    """Some rows of W without modulation, from all shards."""
+    rows = (~shard.whole(modulated)).nonzero()[:, 0]
+    rows = rows[:: math.ceil(max(1, len(rows)) / REFERENCE)]
+    found = connectivity.new_zeros(len(rows), shard.neurons)
+    own = (rows >= shard.own.start) & (rows < shard.own.stop)
+    found[own] = connectivity[rows[own] - shard.first]
+    return shard.sum(found)

@@ -116,8 +116,7 @@ def sweep_action(recording: Recording, frames: int, device: str) -> Any:
 
 
 def _sweep_of(data: Data) -> Any:
-    each = torch.arange(len(data.normal), device=data.normal.device)
-    return partial(sweep, data, start(data), Pools(each, each))
+    return partial(sweep, data, start(data), Pools(None, None))
 
 
 def accuracies(plan: Plan, device: str) -> Report:

@@ -11,6 +11,7 @@ import papermill
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies")
+SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -47,21 +48,40 @@ def execute_notebooks(
     for number, name in enumerate(names, start=1):
         started = time.perf_counter()
         report(f"[{number}/{len(names)}] {name} …")
-        part = folder / f".{name}.{os.getpid()}.ipynb"
-        try:
-            notebook = papermill.execute_notebook(
-                str(ROOT / "book" / f"{name}.ipynb"),
-                str(part),
-                parameters=parameters,
-                kernel_name=KERNEL["name"],
-                cwd=str(ROOT),
-                progress_bar=False,
-                extra_arguments=["--log-level=ERROR"],
-            )
-            notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
-            notebook.metadata.pop("papermill", None)  # it records the paths of this machine
-            papermill.iorw.write_ipynb(notebook, str(part))
-            part.replace(folder / f"{name}.ipynb")
-        finally:
-            part.unlink(missing_ok=True)
+        _execute(ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, ROOT)
         report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
+
+
+def summarise(results: Path) -> Path:
+    """Execute the summary of a parameter study beside its ``results.csv``.
+
+    Returns:
+        The executed notebook, ``summary.ipynb``.
+
+    Raises:
+        papermill.exceptions.PapermillExecutionError: a cell failed.
+    """
+    target = results.with_name("summary.ipynb")
+    _execute(SUMMARY, target, {"results": results.name}, results.parent)
+    return target
+
+
+def _execute(source: Path, target: Path, parameters: dict[str, Any], folder: Path) -> None:
+    """Execute one notebook in a folder; it is at its place when it is complete."""
+    part = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    try:
+        notebook = papermill.execute_notebook(
+            str(source),
+            str(part),
+            parameters=parameters,
+            kernel_name=KERNEL["name"],
+            cwd=str(folder),
+            progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
+        )
+        notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
+        notebook.metadata.pop("papermill", None)  # it records the paths of this machine
+        papermill.iorw.write_ipynb(notebook, str(part))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)

@@ -43,7 +43,7 @@ ROOT = Path(__file__).resolve().parent.parent
 SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
 INFER_CODE = (
     *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "inference", "model"),
-    *("recording", "siren", "sweeps", "tables", "windows"),
+    *("recording", "shards", "siren", "sweeps", "tables", "windows"),
 )
 BENCHMARK_CODE = ("ablation", "benchmark", "measurements", "measuring", "plans", "rivals")
 SCORE_CODE = ("gauge", "model", "rollout", "scoring", "simulator", "tables")
@@ -106,6 +106,12 @@ class Run:
             for sweep in model.history.sweeps:
                 progress(sweep)
         return model
+
+    def assist(self) -> None:
+        """Take part in an inference that the first of several processes keeps."""
+        recording = self._folder("simulate") / "recording"
+        if not (self._folder("infer") / "done.json").exists():
+            infer(Recording.load(recording), self.experiment, self.device)
 
     def score(self) -> Scores:
         """Scores of the model against the truth; writes metrics and provenance."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,19 +78,30 @@ def _ends(values: list[Any]) -> list[Any]:
     return [values[0], values[-1]] if len(values) > 2 else values
 
 
+def sweep_results(path: str) -> list[Row]:
+    """The rows of the ``results.csv`` of any sweep.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    return read_results(Path(path))
+
+
 def spreads(rows: Sequence[Row], key: str, metric: str) -> list[Spread]:
     """Median and range of a metric at every value of a key, failed runs left out.
 
-    The value of ``neuron_types`` is their number.
+    The value of ``neuron_types`` is their number; values that are text are told apart by their
+    place in alphabetical order.
     """
+    names = sorted({row[key] for row in rows if isinstance(row[key], str)})
     found: dict[float, list[float]] = {}
     for row in rows:
-        if row[STATUS] == DONE:
+        if row[STATUS] == DONE and row.get(metric) is not None:
             value = row[key]
-            found.setdefault(len(value) if isinstance(value, list) else value, []).append(
-                row[metric]
-            )
+            if isinstance(value, list | str):
+                value = len(value) if isinstance(value, list) else names.index(value)
+            found.setdefault(float(value), []).append(row[metric])
     return [
-        Spread(float(value), float(np.median(some)), float(min(some)), float(max(some)))
+        Spread(value, float(np.median(some)), float(min(some)), float(max(some)))
         for value, some in sorted(found.items())
     ]

@@ -1,5 +1,6 @@
 """Figures of parameter studies: functions of rows of ``results.csv`` that only draw."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 import matplotlib.pyplot as plt
@@ -8,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures_lib.figures import TYPE_COLOURS, style
-from figures_lib.results import DONE, STATUS, Row
+from figures_lib.results import DONE, REASON, STATUS, Row, varied_keys
 from figures_lib.studies import spreads
 
 PANELS = (
@@ -16,6 +17,8 @@ PANELS = (
     ("R² of Ω", {"external_input.r2": "raw", "external_input.r2_gauge_free": "gauge-free"}),
     ("neurons of the right type", {"types.accuracy": ""}),
 )
+ACROSS = 4  # panels of the overview side by side
+SEEDS = ("seed", "inference.seed")
 FLOOR = -0.05  # an R² may fall without bound; below 0 it says no more
 WIDE = 20  # ratio of the values of a parameter from which its axis is logarithmic
 
@@ -38,6 +41,71 @@ def study(rows: Sequence[Row], key: str, label: str, by: str | None = None) -> F
         if failed:
             figure.suptitle(f"{failed} of {len(rows)} runs failed", fontsize=9)
     return figure
+
+
+def overview(rows: Sequence[Row]) -> Figure:
+    """Every metric against every key that a sweep varies but its seeds.
+
+    A line is one setting of the other keys, if they are few; otherwise all runs with the same
+    value are taken together.
+    """
+    keys = [key for key in varied_keys(rows) if key not in SEEDS] or varied_keys(rows)
+    metrics = [
+        name for name in dict.fromkeys(k for row in rows for k in row) if _drawn(rows, name)
+    ]
+    across = -(-len(metrics) // ACROSS)  # rows of panels a key
+    shape = (max(1, across * len(keys)), ACROSS)
+    with style():
+        figure, axes = plt.subplots(
+            *shape, figsize=(11, 0.5 + 2.1 * shape[0]), layout="constrained", squeeze=False
+        )
+        for ax in axes.flat:
+            ax.set_axis_off()
+        for number, key in enumerate(keys):
+            panels = axes[number * across : (number + 1) * across].flat
+            others = [other for other in keys if other != key]
+            for ax, metric in zip(panels, metrics, strict=False):
+                ax.set_axis_on()
+                ax.set(xlabel=key, title=metric)
+                _plot_settings(ax, rows, key, others, metric)
+                if metric == metrics[0] and ax.get_legend_handles_labels()[1]:
+                    ax.legend(fontsize=6, title=", ".join(others), title_fontsize=6)
+        ended = Counter(row[STATUS] for row in rows)
+        told = ", ".join(f"{count} {status}" for status, count in ended.items())
+        figure.suptitle(told, fontsize=9)
+    return figure
+
+
+def _drawn(rows: Sequence[Row], name: str) -> bool:
+    """Whether a column is a metric that is a number."""
+    columns = list(rows[0])
+    values = [row[name] for row in rows if row.get(name) is not None]
+    settings = columns[: columns.index(REASON) + 1]
+    return (
+        name not in (*settings, *SEEDS)
+        and bool(values)
+        and all(isinstance(v, int | float) for v in values)
+    )
+
+
+def _plot_settings(
+    ax: Axes, rows: Sequence[Row], key: str, others: Sequence[str], metric: str
+) -> None:
+    """One panel of the overview."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(", ".join(_shown(row[other]) for other in others), []).append(row)
+    if len(groups) > len(TYPE_COLOURS):
+        groups = {"": list(rows)}
+    for (told, some), colour in zip(groups.items(), TYPE_COLOURS, strict=False):
+        plot_spread(ax, some, key, metric, told, colour)
+    names = sorted({row[key] for row in rows if isinstance(row[key], str)})
+    if names:
+        ax.set_xticks(range(len(names)), names)
+
+
+def _shown(value: object) -> str:
+    return f"{len(value)}" if isinstance(value, list) else f"{value}"
 
 
 def plot_spread(

@@ -13,7 +13,8 @@ group of unknowns after the other, because given the rest each group is linear:
 * **Ω_i**: one scalar regression per modulated neuron and time window;
 * **ψ_j**: the residual e projected back onto the sender, Σ_i W_ij·Ω_i·e_i, regressed on x_j.
 
-Pools say which neurons share a table: all, none, or those of one type.
+Pools say which neurons share a table: all, none, or those of one type. Neurons are those of one
+process's shard (:mod:`figures_lib.shards`); senders are all neurons.
 """
 
 from collections.abc import Iterator
@@ -24,6 +25,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from figures_lib.recording import Recording
+from figures_lib.shards import Shard, inverse, product
 from figures_lib.tables import Axis, evaluate, gram, locate, project
 
 FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
@@ -52,7 +54,8 @@ class Data:
     windows: int  # equal parts of the recording in which Ω is constant
     modulated: Bool[Tensor, " neuron"]
     normal: Float[Tensor, "neuron knot knot"]  # Σ_t B_p(x_i)·B_q(x_i)
-    power: float  # Σ_{i,t} (x'_i)² about the mean of each neuron
+    power: float  # Σ_{i,t} (x'_i)² about the mean of each neuron, over all shards
+    shard: Shard
 
     @property
     def frames(self) -> int:
@@ -64,6 +67,11 @@ class Data:
         """How often each neuron visits each knot; every row sums to 1."""
         visits = self.normal.diagonal(dim1=1, dim2=2)
         return visits / visits.sum(1, keepdim=True)
+
+    @property
+    def mean_density(self) -> Float[Tensor, " knot"]:
+        """How often the neurons of all shards visit each knot, on average."""
+        return self.shard.sum(self.density.sum(0)) / self.shard.neurons
 
     def window(self, block: Block) -> Int[Tensor, " time"]:
         """The window of every frame of a block: ⌊windows·frame/total⌋."""
@@ -79,11 +87,12 @@ class Data:
 class Pools:
     """Which neurons share a table: equal labels share. One label vector each for φ and ψ.
 
+    The labels are those of the neurons of all shards; without labels every neuron has its own.
     Sweeps add one increment to all tables of a pool, which must therefore be equal on entry.
     """
 
-    update: Int[Tensor, " neuron"]
-    transfer: Int[Tensor, " neuron"]
+    update: Int[Tensor, " sender"] | None
+    transfer: Int[Tensor, " sender"] | None
 
 
 @dataclass(frozen=True)
@@ -98,7 +107,7 @@ class Estimate:
     transfer: Float[Tensor, "group neuron knot"]
     field: Float[Tensor, "neuron window"]
     receivers: tuple[Int[Tensor, " _"], ...]
-    connectivity: Float[Tensor, "neuron neuron"]  # times the gain, until the gauge is fixed
+    connectivity: Float[Tensor, "neuron sender"]  # times the gain, until the gauge is fixed
     loss: float = float("inf")
 
 
@@ -119,20 +128,26 @@ def prepare(
         device: where the sweeps will run.
     """
     total, neurons = recording.activity.shape
+    shard = Shard.here(neurons)
+    activities, derivatives = (
+        recording.activity[:, shard.own],
+        recording.derivative[:, shard.own],
+    )
     stride = max(1, total // frames)
     sampled = torch.arange(0, total, stride)
-    blocks, power = [], 0.0
-    normal = torch.zeros(neurons, axis.knots, axis.knots, device=device)
-    mean = recording.derivative[::stride].mean(0).to(device)[:, None]
+    blocks, power = [], torch.zeros((), dtype=torch.double, device=device)
+    normal = torch.zeros(activities.shape[1], axis.knots, axis.knots, device=device)
+    mean = derivatives[::stride].mean(0).to(device)[:, None]
     for index in sampled.split(BLOCK):
-        activity = recording.activity[index].to(device).T.contiguous()
-        derivative = recording.derivative[index].to(device).T.contiguous()
+        activity = activities[index].to(device).T.contiguous()
+        derivative = derivatives[index].to(device).T.contiguous()
         block = Block(axis.coordinate(activity), derivative, index.to(device))
         gram(normal, *locate(block.position))
-        power += float(((derivative - mean) ** 2).sum())
+        power += ((derivative - mean) ** 2).sum()
         blocks.append(block)
-    modulated = recording.modulated.to(device)
-    return Data(axis, tuple(blocks), total, windows, modulated, normal, power)
+    modulated = recording.modulated[shard.own].to(device)
+    whole = float(shard.sum(power))
+    return Data(axis, tuple(blocks), total, windows, modulated, normal, whole, shard)
 
 
 def start(data: Data) -> Estimate:
@@ -148,7 +163,7 @@ def start(data: Data) -> Estimate:
         transfer=identity / identity.abs().max(),
         field=torch.ones(neurons, data.windows, device=device),
         receivers=(torch.arange(neurons, device=device),),
-        connectivity=torch.zeros(neurons, neurons, device=device),
+        connectivity=torch.zeros(neurons, data.shard.neurons, device=device),
     )
 
 
@@ -166,31 +181,32 @@ def sweep(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
         the update of ψ.
     """
     estimate = replace(estimate, connectivity=solve_connectivity(data, estimate, pools))
-    drive = [network_input(estimate, left, fraction) for _, left, fraction in data.located()]
+    drive = [network_input(data, estimate, *place) for _, *place in data.located()]
     estimate = replace(estimate, update=_solve_update(data, estimate, drive, pools.update))
     estimate = replace(estimate, field=_solve_field(data, estimate, drive))
     transfer, loss = _solve_transfer(data, estimate, drive, pools.transfer)
     return replace(
         estimate,
-        transfer=_unit_mean_square(transfer, data.density.mean(0)),
+        transfer=_unit_mean_square(transfer, data.mean_density),
         field=estimate.field / estimate.field.mean(1, keepdim=True),
         loss=loss,
     )
 
 
 def network_input(
-    estimate: Estimate, left: Tensor, fraction: Tensor
+    data: Data, estimate: Estimate, left: Tensor, fraction: Tensor
 ) -> Float[Tensor, "neuron time"]:
     """Σ_j W_ij·ψ_j(x_j): what each neuron receives before the modulation by Ω."""
     drive = torch.empty_like(fraction)
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
-        drive[rows] = estimate.connectivity[rows] @ evaluate(table, left, fraction)
+        messages = data.shard.whole(evaluate(table, left, fraction))
+        drive[rows] = estimate.connectivity[rows] @ messages
     return drive
 
 
 def solve_connectivity(
     data: Data, estimate: Estimate, pools: Pools
-) -> Float[Tensor, "neuron neuron"]:
+) -> Float[Tensor, "neuron sender"]:
     """All weights at once: W = argmin Σ_t ‖(x' − φ)/Ω − W ψ‖² with zero diagonal.
 
     The minimiser without the constraint is U = C G⁻¹, with G = ΨΨᵀ and C = ((x' − φ)/Ω) Ψᵀ.
@@ -198,29 +214,31 @@ def solve_connectivity(
     it cancels u_ii. Where every neuron has its own φ_i, u_ii is simply dropped: in the solve
     ψ_i(x_i) stands in for what φ_i still misses, which halves the number of sweeps.
     """
-    neurons = data.normal.shape[0]
-    weights = torch.zeros(neurons, neurons, device=data.normal.device)
-    shared = len(pools.update.unique()) < neurons
+    shard, weights = data.shard, torch.zeros_like(estimate.connectivity)
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
         gram_matrix = torch.zeros_like(weights)
-        cross = torch.zeros(neurons, rows.numel(), device=weights.device)
+        cross = torch.zeros_like(weights[rows])
         for block, left, fraction in data.located():
             messages = evaluate(table, left, fraction)
             target = block.derivative - evaluate(estimate.update, left, fraction)
             target /= estimate.field[:, data.window(block)]
-            gram_matrix.addmm_(messages, messages.T)
-            cross.addmm_(messages, target[rows].T)
-        gram_matrix.diagonal().add_(RIDGE * gram_matrix.diagonal().mean())
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram_matrix))
-        weights[rows] = (inverse @ cross).T
-        if shared:
-            excess = weights[rows, rows] / inverse.diagonal()[rows]
-            weights[rows] -= excess[:, None] * inverse[rows]
-    return weights.fill_diagonal_(0)
+            everyone = shard.whole(messages).T
+            gram_matrix.addmm_(messages, everyone)
+            cross.addmm_(target[rows], everyone)
+        diagonal = gram_matrix.diagonal(shard.first)
+        diagonal.add_(RIDGE / shard.neurons * shard.sum(diagonal.sum()))
+        inverted = inverse(gram_matrix, shard)
+        weights[rows] = product(cross, inverted, shard)
+        if pools.update is not None:
+            own = weights[rows, rows + shard.first]
+            excess = own / inverted.diagonal(shard.first)[rows]
+            weights[rows] -= excess[:, None] * inverted[rows]
+    weights.diagonal(shard.first).zero_()
+    return weights
 
 
 def _solve_update(
-    data: Data, estimate: Estimate, drive: list[Tensor], pool: Tensor
+    data: Data, estimate: Estimate, drive: list[Tensor], pool: Tensor | None
 ) -> Float[Tensor, "neuron knot"]:
     moment = torch.zeros_like(estimate.update)
     for (block, left, fraction), received in zip(data.located(), drive, strict=True):
@@ -228,7 +246,8 @@ def _solve_update(
             block.derivative, estimate.field[:, data.window(block)], received, value=-1
         )
         project(moment, rest - evaluate(estimate.update, left, fraction), left, fraction)
-    return estimate.update + _solve(pooled(_regularised(data), pool), pooled(moment, pool))
+    normal = pooled(_regularised(data), pool, data.shard)
+    return estimate.update + _solve(normal, pooled(moment, pool, data.shard))
 
 
 def _solve_field(data: Data, estimate: Estimate, drive: list[Tensor]) -> Tensor:
@@ -247,25 +266,28 @@ def _solve_field(data: Data, estimate: Estimate, drive: list[Tensor]) -> Tensor:
 
 
 def _solve_transfer(
-    data: Data, estimate: Estimate, drive: list[Tensor], pool: Tensor
+    data: Data, estimate: Estimate, drive: list[Tensor], pool: Tensor | None
 ) -> tuple[Float[Tensor, "group neuron knot"], float]:
     """Regress the back-projected residual on x_j; block Jacobi over the senders j."""
-    moment, squared = torch.zeros_like(estimate.transfer), 0.0
+    shard, moment = data.shard, torch.zeros_like(estimate.transfer)
+    squared = torch.zeros((), dtype=torch.double, device=moment.device)
     for (block, left, fraction), received in zip(data.located(), drive, strict=True):
         field = estimate.field[:, data.window(block)]
         error = block.derivative - evaluate(estimate.update, left, fraction)
         error.addcmul_(field, received, value=-1)
-        squared += float((error * error).sum())
+        squared += (error * error).sum()
         error *= field
         for out, rows in zip(moment, estimate.receivers, strict=True):
-            project(out, estimate.connectivity[rows].T @ error[rows], left, fraction)
+            back = shard.own_sum(estimate.connectivity[rows].T @ error[rows])
+            project(out, back, left, fraction)
     weight = estimate.connectivity**2 * (estimate.field**2).mean(1, keepdim=True)
     normal = _regularised(data)
     transfer = estimate.transfer.clone()
     for table, out, rows in zip(transfer, moment, estimate.receivers, strict=True):
-        power = weight[rows].sum(0)[:, None, None]
-        table += RELAXATION * _solve(pooled(normal * power, pool), pooled(out, pool))
-    return transfer, squared / data.power
+        power = shard.own_sum(weight[rows].sum(0))[:, None, None]
+        step = _solve(pooled(normal * power, pool, shard), pooled(out, pool, shard))
+        table += RELAXATION * step
+    return transfer, float(shard.sum(squared)) / data.power
 
 
 def _unit_mean_square(
@@ -283,10 +305,15 @@ def _regularised(data: Data) -> Float[Tensor, "neuron knot knot"]:
     return data.normal + data.frames * penalty
 
 
-def pooled(values: Float[Tensor, "neuron *rest"], pool: Tensor) -> Tensor:
-    """Sum over the neurons of each pool, handed back to every member."""
+def pooled(
+    values: Float[Tensor, "neuron *rest"], pool: Tensor | None, shard: Shard
+) -> Float[Tensor, "neuron *rest"]:
+    """Sum over the neurons of each pool in all shards, handed back to every member."""
+    if pool is None:
+        return values
     total = torch.zeros(int(pool.max()) + 1, *values.shape[1:], device=values.device)
-    return total.index_add_(0, pool, values)[pool]
+    own = pool[shard.own]
+    return shard.sum(total.index_add_(0, own, values))[own]
 
 
 def _solve(normal: Tensor, moment: Tensor) -> Float[Tensor, "neuron knot"]:

@@ -34,15 +34,18 @@ def choose_windows(data: Data, estimate: Estimate) -> int:
     Returns:
         M, between 1 and one window for every ``LEAST_SAMPLES`` sampled frames.
     """
-    rows = data.modulated.nonzero()[:, 0]
+    rows = data.shard.whole(data.modulated).nonzero()[:, 0]
     if not len(rows):
         return data.windows
-    rows = rows[:: max(1, len(rows) // ROWS)]
+    rows = rows[:: max(1, len(rows) // ROWS)] - data.shard.first
+    rows = rows[(rows >= 0) & (rows < len(data.modulated))]
     sums = _cumulative(data, estimate, rows)
     frame = torch.cat([block.frame for block in data.blocks])
     counts = range(1, max(1, data.frames // LEAST_SAMPLES) + 1)
-    residuals = torch.tensor(
-        [_left_out_residual(sums, frame * count // data.total, count) for count in counts]
+    residuals = data.shard.sum(
+        torch.stack(
+            [_left_out_residual(sums, frame * count // data.total, count) for count in counts]
+        )
     )
     best = residuals.min()
     enough = residuals <= best + TOLERANCE * (residuals[0] - best)
@@ -62,7 +65,7 @@ def _cumulative(
     """Running sums of m·y and m² over the sampled frames, for the even and the odd ones."""
     moments = []
     for block, left, fraction in data.located():
-        received = network_input(estimate, left, fraction)[rows].double()
+        received = network_input(data, estimate, left, fraction)[rows].double()
         rest = (block.derivative - evaluate(estimate.update, left, fraction))[rows].double()
         moments.append(torch.stack([received * rest, received * received]))
     both = torch.cat(moments, dim=-1)
@@ -73,15 +76,15 @@ def _cumulative(
 
 def _left_out_residual(
     sums: Float[Tensor, "fold moment neuron time"], window: Tensor, count: int
-) -> float:
+) -> Float[Tensor, ""]:
     """Σ (y − Ω·m)² − Σ y² over frames that did not enter Ω, both folds."""
     edges = torch.searchsorted(window, torch.arange(count + 1, device=window.device))
     (cross, power), (other_cross, other_power) = sums[..., edges].diff(dim=-1)
-    total = 0.0
+    total = sums.new_zeros(())
     for known, square, left_cross, left_square in (
         (cross, power, other_cross, other_power),
         (other_cross, other_power, cross, power),
     ):
         field = torch.where(square > 0, known / square, 1.0)
-        total += float((field * field * left_square - 2 * field * left_cross).sum())
+        total += (field * field * left_square - 2 * field * left_cross).sum()
     return total

@@ -1,5 +1,6 @@
 """Parameter sweeps: the runs they ask for, and that none is lost or repeated."""
 
+import json
 import os
 import signal
 import socket
@@ -8,11 +9,14 @@ import sys
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
 from conftest import ROOT
+from pyarrow import parquet
 from test_pipeline import METRIC_KEYS
 
+from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
 from figures_lib.config import ConfigError
 from figures_lib.points import Draws, load_sweep
@@ -122,9 +126,32 @@ def test_results_are_read_as_written(tmp_path):
     write_results(tmp_path / "r.csv", rows)
     assert read_results(tmp_path / "r.csv") == [rows[0] | {"more": None}, rows[1]]
     assert varied_keys(rows) == ["k", "n"]
+    table = parquet.read_table(tmp_path / "r.parquet").to_pydict()
+    assert table["run"] == ["a,b", "c"]
+    assert table["n"] == [0.1 + 0.2, 3.0]
+    assert table["k"] == ['[1, {"x": 0.1}]', "text"]
+    assert table["more"] == [None, 1]
 
 
-def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys):
+@pytest.mark.parametrize("values", [[1, "a"], [True, 2], [None, [1]], ["x", [1]]])
+def test_columns_of_mixed_values_reach_the_parquet_file(tmp_path, values):
+    write_results(tmp_path / "r.csv", [{"k": value} for value in values])
+    (column,) = parquet.read_table(tmp_path / "r.parquet").to_pydict().values()
+    assert len(column) == 2
+    for cell, value in zip(column, values, strict=True):
+        assert cell == value or json.loads(cell) == value
+
+
+def assert_summarised(out: Path) -> None:
+    """The summary was executed after all, and holds a picture and what failed."""
+    cells = nbformat.read(out / "summary.ipynb", as_version=4).cells
+    outputs = [output for cell in cells for output in cell.get("outputs", [])]
+    assert [o for o in outputs if "image/png" in o.get("data", {})]
+    assert "diverged" in str(outputs)
+    assert str(out) not in str(cells)
+
+
+def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypatch):
     """One combination is impossible, one run diverges, two are done; no seed resimulates."""
     noise = {"simulation.noise": [1.0, 1e9], "simulation.input_neurons": [4, 25]}
     overrides = {"simulation.neurons": 24}
@@ -146,6 +173,8 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys):
             assert "diverged" in row["reason"]
         else:
             assert all(row[key] is not None for key in METRIC_KEYS)
+    assert_summarised(out)
+    monkeypatch.setattr(command_line, "summarise", lambda _: None)
     before = finished_stages(out)
     capsys.readouterr()
     assert main(["sweep", str(path), "--out", str(out)]) == 1
@@ -154,7 +183,8 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys):
     assert read_results(out / "results.csv") == rows
 
 
-def test_a_killed_sweep_is_continued(tmp_path, capsys):
+def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "summarise", lambda _: None)
     path = written(tmp_path, overrides={"graph_network.steps": 300})
     out = tmp_path / "out"
     with started(*COMMAND, path, "--out", out, "--workers", "1") as process:

@@ -9,6 +9,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
+import yaml
 from conftest import ROOT, TEST_CONFIG
 from papermill.exceptions import PapermillExecutionError
 
@@ -66,19 +67,23 @@ def test_run_writes_what_the_contract_says(executed_run):
     assert (executed_run / "provenance.json").exists()
 
 
-@pytest.mark.parametrize("folder", [".", "book"])
-def test_plain_papermill_from_root_and_book(tmp_path, executed_run, folder):
+@pytest.mark.parametrize(("folder", "from_file"), [(".", False), ("book", True)])
+def test_plain_papermill_from_root_and_book(tmp_path, executed_run, folder, from_file):
     """The command of the README, with a configuration named from the root."""
     source, out = (
         os.path.relpath(ROOT / "book" / "01_model.ipynb", ROOT / folder),
         tmp_path / "o.ipynb",
     )
+    given = {"config": "config/fig3_test.yaml", "seed": 3, "out": str(executed_run)}
+    file = tmp_path / "params.yaml"
+    file.write_text(yaml.safe_dump(given | {"overrides": {"simulation.noise": 0.5}}))
     command = [sys.executable, "-m", "papermill", source, str(out), "--log-level", "ERROR"]
-    command += ["-p", "config", "config/fig3_test.yaml", "-p", "seed", "3"]
-    command += ["-p", "out", str(executed_run)]
+    each = [word for key, value in given.items() for word in ("-p", key, str(value))]
+    command += ["-f", str(file)] if from_file else each
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / folder)
     assert answer.returncode == 0, answer.stderr
     assert "64 neurons" in out.read_text()
+    assert ("simulation.noise" in out.read_text()) == from_file
 
 
 def test_module_runs_as_a_command():

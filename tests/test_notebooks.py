@@ -14,7 +14,7 @@ import pytest
 from conftest import ROOT
 
 import figures_lib
-from figures_lib.notebooks import NOTEBOOKS
+from figures_lib.notebooks import NOTEBOOKS, SUMMARY
 
 VERBS = set(figures_lib.__all__)
 
@@ -44,6 +44,16 @@ def test_papermill_describes_every_parameter(name: str) -> None:
     parameters = papermill.inspect_notebook(str(ROOT / "book" / f"{name}.ipynb"))
     assert list(parameters) == ["config", "out", "overrides", "seed"]
     assert all(parameter["help"] for parameter in parameters.values())
+
+
+def test_the_summary_of_a_study_is_a_notebook_like_the_others() -> None:
+    template = nbformat.read(SUMMARY, as_version=4)
+    paired = jupytext.read(SUMMARY.with_suffix(".md"))
+    ours = [(cell.cell_type, cell.source) for cell in template.cells]
+    assert [(cell.cell_type, cell.source) for cell in paired.cells] == ours
+    assert not any(cell.get("outputs") for cell in template.cells)
+    (parameter,) = papermill.inspect_notebook(str(SUMMARY)).values()
+    assert parameter["name"] == "results" and parameter["help"]
 
 
 @pytest.mark.parametrize("folder", [".", "book"])

@@ -4,12 +4,21 @@ import shutil
 
 import pytest
 from conftest import ROOT, TEST_CONFIG
+from test_pipeline import METRIC_KEYS
 
 from figures_lib import study_figures
+from figures_lib.config import ConfigError
 from figures_lib.pipeline import open_run
 from figures_lib.points import load_sweep
 from figures_lib.results import write_results
-from figures_lib.studies import STUDIES, SWEEPS, Spread, spreads, study_results
+from figures_lib.studies import (
+    STUDIES,
+    SWEEPS,
+    Spread,
+    spreads,
+    study_results,
+    sweep_results,
+)
 
 ROWS = [
     {"run": "a", "k": 1, "seed": 0, "status": "done", "reason": None, "connectivity.r2": 0.2},
@@ -45,12 +54,45 @@ def test_results_in_the_folder_go_first(tmp_path, monkeypatch):
     run = open_run(TEST_CONFIG, tmp_path)
     here = study_results(run)["noise"]
     assert [row["status"] for row in here] == ["done", "done"]
+    assert all(row[key] is not None for row in here for key in METRIC_KEYS)
     assert study_results(run)["noise"] == here
     folder = tmp_path / "studies" / "noise"
     folder.mkdir(parents=True)
     write_results(folder / "results.csv", ROWS)
     assert [row["run"] for row in study_results(run)["noise"]] == ["a", "b", "c", "d"]
     shutil.rmtree(folder)
+
+
+def test_overview_shows_every_metric_against_every_varied_key_over_the_seeds():
+    rows = [
+        {"run": f"{k}{d}{seed}", "k": k, "d": d, "seed": seed, "status": "done", "reason": None}
+        | {"a": 0.1 * k + 0.01 * seed, "b": seed, "config_hash": "x"}
+        for k in (1, 2)
+        for d in ("slow", "quick")
+        for seed in range(3)
+    ]
+    rows.append(ROWS[3] | {"d": "slow"})
+    axes = [ax for ax in study_figures.overview(rows).axes if ax.axison]
+    assert [ax.get_title() for ax in axes] == ["a", "b", "a", "b"]
+    assert [ax.get_xlabel() for ax in axes] == ["k", "k", "d", "d"]
+    assert len(axes[0].containers) == 2  # one line a value of d
+    line, caps, _ = axes[0].containers[0].lines
+    assert line.get_ydata() == pytest.approx([0.11, 0.21])
+    assert [list(cap.get_ydata()) for cap in caps] == [
+        pytest.approx([0.1, 0.2]),
+        pytest.approx([0.12, 0.22]),
+    ]
+    assert [text.get_text() for text in axes[3].get_xticklabels()] == ["quick", "slow"]
+
+
+def test_overview_of_a_sweep_of_which_nothing_is_done():
+    figure = study_figures.overview(ROWS[3:])
+    assert figure.get_suptitle() == "1 failed"
+
+
+def test_a_summary_without_results_is_bad_input(tmp_path):
+    with pytest.raises(ConfigError, match=r"results: .*absent.csv is no file"):
+        sweep_results(str(tmp_path / "absent.csv"))
 
 
 def test_figure_shows_every_value_and_counts_failures():

@@ -1,0 +1,170 @@
+"""One inference on two processes: equal to one process, each with its own rows of W."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import shard_worker
+import torch
+from conftest import ROOT, TEST_CONFIG
+from test_batch import until
+
+from figures_lib.__main__ import main
+from figures_lib.capacity import shard_plan
+from figures_lib.inference import converge
+from figures_lib.model import Model
+from figures_lib.pipeline import open_run
+from figures_lib.scoring import score
+from figures_lib.shards import Shard, inverse, product
+
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+TORCHRUN += ["--nproc-per-node", "2"]
+NEURONS = shard_worker.NEURONS
+
+
+def together(*arguments: object, **options) -> subprocess.Popen:
+    return subprocess.Popen(
+        [*TORCHRUN, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
+        text=True,
+        **options,
+    )
+
+
+@pytest.fixture(scope="module")
+def halves(tmp_path_factory):
+    """What two processes found of a small network, and each about itself."""
+    folder = tmp_path_factory.mktemp("halves")
+    worker = ROOT / "tests" / "shard_worker.py"
+    with together(worker, folder, stderr=subprocess.PIPE) as process:
+        _, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
+
+
+@pytest.fixture(scope="module")
+def single():
+    torch.manual_seed(0)
+    return list(converge(shard_worker.recorded(), shard_worker.experiment()))
+
+
+@pytest.mark.parametrize(("neurons", "ranks"), [(21, 2), (7, 7), (2048, 3), (5, 1)])
+def test_every_neuron_is_in_one_shard(neurons, ranks):
+    held = [Shard(neurons, rank, ranks).own for rank in range(ranks)]
+    assert [n for own in held for n in range(neurons)[own]] == list(range(neurons))
+    sizes = [own.stop - own.start for own in held]
+    assert max(sizes) - min(sizes) <= 1
+
+
+def test_the_inverse_is_that_of_the_whole_matrix(halves):
+    matrix, left = shard_worker.factors()
+    exact = torch.linalg.inv(matrix.double()).float()
+    alone = Shard(NEURONS)
+    inverted = inverse(matrix.clone(), alone)
+    here = {"inverse": inverted, "product": product(left, inverted, alone)}
+    for found in (here, *halves):
+        for name, expected in (("inverse", exact), ("product", left @ exact)):
+            assert (found[name] - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+def test_each_process_holds_its_rows_only(halves):
+    assert [half["rows"] for half in halves] == [10, 11]
+    for half in halves:
+        assert half["last"]["connectivity"].shape == (half["rows"], NEURONS)
+        assert half["held"] == {half["rows"]}
+        assert all(len(values) == half["rows"] for values in half["last"].values())
+        assert half["threads"] == max(1, len(os.sched_getaffinity(0)) // 2)
+    assert [half["collected"] for half in halves] == [NEURONS, 11]
+
+
+@pytest.mark.parametrize("when", ["early", "last"])
+def test_two_processes_find_what_one_does(halves, single, when):
+    """All that differs is the order of sums in float32."""
+    stage = single[shard_worker.EARLY if when == "early" else -1]
+    for name, expected in shard_worker.unknowns(stage).items():
+        found = torch.cat([half[when][name] for half in halves])
+        error = (found - expected).abs().max() / expected.abs().max()
+        assert error < 1e-4, name
+    for half in halves:
+        assert torch.equal(half["types"], single[-1].types)
+
+
+def test_plan_counts_what_a_sweep_exchanges(halves):
+    plan = dict(shard_plan(NEURONS, 2, shard_worker.FRAMES).exchange)
+    back = plan.pop("back-projection")
+    for half in halves:
+        share = (NEURONS - half["rows"]) / (NEURONS - 11)  # the plan is that of the largest
+        assert half["exchanged"]["reduce"] == pytest.approx(back * share, rel=1e-3)
+        assert half["exchanged"]["broadcast"] == pytest.approx(sum(plan.values()) * share)
+
+
+def test_plan_counts_the_arrays_of_a_sweep(single):
+    """Sizes in the plan against those that a single process holds, at the same knots."""
+    data = single[-1].data
+    plan = shard_plan(NEURONS, 1, shard_worker.FRAMES).memory
+    sizes = [tensor.nbytes for one in data.blocks for tensor in (one.position, one.derivative)]
+    assert 2 * sum(sizes) == plan["activity and derivative, on both sets of knots"]
+    assert 3 * single[-1].estimate.connectivity.nbytes == plan["W: by neuron, old and new"]
+    normal = plan["normal matrices of the tables"]
+    assert single[0].data.normal.nbytes + 3 * data.normal.nbytes == normal
+
+
+def test_more_processes_hold_less_and_exchange_as_much():
+    few, many = shard_plan(100_000, 8), shard_plan(100_000, 64)
+    ratio = sum(few.memory.values()) / sum(many.memory.values())
+    assert 3 < ratio < 8  # the messages of a block are everywhere
+    assert few.operations == pytest.approx(8 * many.operations, rel=1e-3)
+    assert sum(few.exchange.values()) == pytest.approx(sum(many.exchange.values()), rel=0.15)
+    alone = shard_plan(2048, 1)
+    assert not any(alone.exchange.values())
+    assert alone.exchange_seconds == 0 < alone.compute_seconds
+
+
+@pytest.mark.parametrize("arguments", [["--config", "absent.yaml"], ["-p", "seed=x"]])
+def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
+    config = [] if "--config" in arguments else ["--config", str(TEST_CONFIG)]
+    assert main(["infer", *config, *arguments, "--out", str(tmp_path / "out")]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_killed_process_ends_the_command_and_the_same_command_continues(
+    tmp_path, simulated, model
+):
+    """The result is the stage that a single process would have left."""
+    command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", tmp_path]
+    with together(*command, stderr=subprocess.DEVNULL) as process:
+        until(lambda: list(tmp_path.glob("stages/.infer-*")), 120)
+        ranks = psutil.Process(process.pid).children(recursive=True)
+        workers = [one for one in ranks if "figures_lib" in one.cmdline()]
+        assert len(workers) == 2
+        workers[1].kill()
+        assert process.wait(timeout=60) == 1
+    assert not list(tmp_path.glob("stages/infer-*"))
+    simulated_at = [p.stat().st_mtime_ns for p in tmp_path.glob("stages/simulate-*/done.json")]
+    with together(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        told, error = process.communicate(timeout=120)
+    assert process.returncode == 0, error
+    assert told.count("sweep") == len(model.history.sweeps)
+    again = [p.stat().st_mtime_ns for p in tmp_path.glob("stages/simulate-*/done.json")]
+    assert again == simulated_at
+
+    (folder,) = tmp_path.glob("stages/*infer-*")
+    found = Model.load(folder)
+    run = open_run(TEST_CONFIG, tmp_path)
+    assert folder.name == run.key("infer")
+    assert torch.equal(found.types, model.types)
+    weights, expected = found.gnn.connectivity.detach(), model.gnn.connectivity.detach()
+    assert (weights - expected).abs().max() < 1e-4 * expected.abs().max()
+    frames, x = torch.arange(0, 4000, 100), torch.linspace(-5, 5, 50).expand(2, -1)
+    for one, other in (
+        (found.field(frames), model.field(frames)),
+        (found.update(x), model.update(x)),
+        (found.transfer(x), model.transfer(x)),
+    ):
+        assert (one - other).abs().max() < 0.01 * other.abs().max()  # training amplifies
+    ours, theirs = (score(*simulated, one).metrics for one in (found, model))
+    for key in ("connectivity.r2", "external_input.r2", "rollout.r2", "types.accuracy"):
+        assert ours[key] == pytest.approx(theirs[key], abs=1e-3), key
