@@ -20,7 +20,7 @@ from torch import Tensor
 from figures_lib import fitting, gauge
 from figures_lib.acceleration import accelerated_sweeps
 from figures_lib.clusters import cluster_functions
-from figures_lib.config import Experiment
+from figures_lib.config import Experiment, OneLineError
 from figures_lib.gnn import GNN
 from figures_lib.model import History, Model, Sweep, window_centres
 from figures_lib.recording import Recording
@@ -34,7 +34,7 @@ LEAST_FRAMES = 8192  # even a small network is given this many frames a sweep
 ROUNDS = 3  # of sweeps by type; before each but the first the windows are chosen anew
 
 
-class InferenceError(RuntimeError):
+class InferenceError(OneLineError, RuntimeError):
     """Inference stopped because the estimate diverged; the message says where and why."""
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.config import Experiment
+from figures_lib.config import Experiment, OneLineError
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import field_on_grid, image_index, load_movie
 from figures_lib.positions import neuron_positions
@@ -22,12 +22,12 @@ from figures_lib.recording import (
     mapped,
 )
 
-CHUNK = 500  # frames for which noise is drawn at once and after which divergence is checked
+CHUNK = 100  # frames for which noise is drawn at once and after which divergence is checked
 Progress = Callable[[int, int], None]
 RUNAWAY = 1e6  # activity beyond which the dynamics has diverged
 
 
-class SimulationError(RuntimeError):
+class SimulationError(OneLineError, RuntimeError):
     """The simulation diverged; the message names the frame and the likely cause."""
 
 

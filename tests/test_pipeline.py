@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import ROOT, TEST_CONFIG
 
-from figures_lib import pipeline
+from figures_lib import pipeline, stages
 from figures_lib.config import ConfigError
 from figures_lib.pipeline import open_run
 
@@ -221,7 +221,7 @@ def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
     def slower(*args):
         with monkeypatch.context() as patch:
             patch.setattr(pipeline, "simulate_to_disk", real)
-            patch.setattr(pipeline, "_abandoned", lambda part: False)
+            patch.setattr(stages, "abandoned", lambda part: False)
             open_run(TEST_CONFIG, tmp_path, FAST).simulate()
         return real(*args)
 
@@ -238,7 +238,7 @@ def test_key_is_of_the_code_that_was_loaded(tmp_path, monkeypatch):
     """Editing a module while a kernel runs must not file its results under the new code."""
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     keys = run._simulate_key(), run._infer_key(), run._score_key()
-    monkeypatch.setattr(pipeline, "_file_digest", lambda path: "edited")
+    monkeypatch.setattr(pipeline, "file_digest", lambda path: "edited")
     assert (run._simulate_key(), run._infer_key(), run._score_key()) == keys
 
 
