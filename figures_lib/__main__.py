@@ -111,6 +111,8 @@ def _run(options: argparse.Namespace) -> None:
             overrides | _inputs_from_root(run),
             lambda line: print(line, flush=True),
         )
+    for reason in run.doubts():
+        print(f"not identifiable: {reason}")
     print(f"metrics: {options.out / 'metrics.json'}")
 
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from figures_lib.config import FieldNetwork, GraphNetwork
 from figures_lib.gnn import GNN
+from figures_lib.health import check_training
 from figures_lib.siren import Siren
 
 SNAPSHOTS = 9  # stages of the embedding cloud that are kept for the figure
@@ -54,7 +55,9 @@ def fit_embedding(
     kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
     snapshots = []
     neurons = len(update)
-    spread = [(density * f**2).sum(1).mean().sqrt() for f in (update, transfer)]
+    spread = [
+        (density * f**2).sum(1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
+    ]
     for step in range(steps + 1):
         if step in kept:
             snapshots.append(gnn.embedding.detach().clone())
@@ -69,6 +72,7 @@ def fit_embedding(
             [(density[chosen] * error**2).sum(1).mean() for error in errors]
         ).sum()
         _step(loss, [optimiser], [schedule])
+        check_training("graph_network", step, steps + 1, loss)
     return torch.stack(snapshots)
 
 
@@ -101,9 +105,11 @@ def fit_functions(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     x = knots.expand(len(update), -1)
     weight = density + 0.02 / len(knots)  # a floor, so that rare activities stay sane
-    spread = [(density * f**2).sum(-1).mean().sqrt() for f in (update, transfer)]
+    spread = [
+        (density * f**2).sum(-1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
+    ]
     pairs = len(transfer) > 1
-    for _ in range(config.steps):
+    for step in range(config.steps):
         error = (gnn.update_function(centres, x) - update) / spread[0]
         loss = (weight * error**2).sum(1).mean()
         for group, target in enumerate(transfer):
@@ -111,6 +117,7 @@ def fit_functions(
             error = (_transfer(gnn, centres, x, receiver) - target) / spread[1]
             loss = loss + (weight * error**2).sum(1).mean() / len(transfer)
         _step(loss, [optimiser], [schedule])
+        check_training("graph_network", step, config.steps, loss)
 
 
 def fit_field(
@@ -154,12 +161,13 @@ def fit_field(
         )
         for optimiser in optimisers
     ]
-    for _ in range(config.steps if field.numel() else 0):
+    for step in range(config.steps if field.numel() else 0):
         row = torch.randint(len(field), (config.batch,), device=field.device)
         window = torch.randint(len(times), (config.batch,), device=field.device)
         points = torch.cat([positions[row], times[window, None]], 1)
         loss = ((siren(points) - field[row, window]) ** 2).mean()
         _step(loss, optimisers, schedules)
+        check_training("field_network", step, config.steps, loss)
     return siren
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 import papermill
 
+from figures_lib.storage import part_of
+
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies")
@@ -47,7 +49,7 @@ def execute_notebooks(
     for number, name in enumerate(names, start=1):
         started = time.perf_counter()
         report(f"[{number}/{len(names)}] {name} …")
-        part = folder / f".{name}.{os.getpid()}.ipynb"
+        part = part_of(folder / f"{name}.ipynb")
         try:
             notebook = papermill.execute_notebook(
                 str(ROOT / "book" / f"{name}.ipynb"),

@@ -20,11 +20,13 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from safetensors.torch import save_file
 
 from figures_lib.benchmark import benchmark, processor
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import load_movie
+from figures_lib.health import InferenceError
 from figures_lib.inference import infer
 from figures_lib.limits import check_disk, check_memory
 from figures_lib.model import Model, Sweep
@@ -33,16 +35,27 @@ from figures_lib.recording import Recording, Truth
 from figures_lib.scoring import Scores, score
 from figures_lib.simulator import simulate_to_disk
 from figures_lib.stages import DONE, keep
-from figures_lib.storage import file_digest, read_json, write_json, writing
+from figures_lib.storage import file_digest, part_of, read_json, write_json, writing
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
 INFER_CODE = (
-    *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "inference", "model"),
+    *(
+        "acceleration",
+        "clusters",
+        "config",
+        "fitting",
+        "gauge",
+        "gnn",
+        "health",
+        "inference",
+        "model",
+    ),
     *("recording", "siren", "sweeps", "tables", "windows"),
 )
 BENCHMARK_CODE = ("ablation", "benchmark", "measurements", "measuring", "plans", "rivals")
-SCORE_CODE = ("gauge", "model", "rollout", "scoring", "simulator", "tables")
+SCORE_CODE = ("gauge", "health", "model", "rollout", "scoring", "simulator", "tables")
+LAST_GOOD = "last_good.safetensors"
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
 
 
@@ -93,12 +106,18 @@ class Run:
         """The inferred model; inference is handed the recording and nothing of the truth.
 
         When the model is there already, ``progress`` is called with the sweeps that found it.
+        If inference diverges, the last good estimate is kept in ``last_good.safetensors``.
         """
         computed = []
 
         def compute(folder: Path) -> None:
             recording = Recording.load(self._folder("simulate") / "recording")
-            infer(recording, self.experiment, self.device, progress).save(folder)
+            try:
+                infer(recording, self.experiment, self.device, progress).save(folder)
+            except InferenceError as error:
+                if error.last_good is not None:
+                    save_file(dict(error.last_good), self.out / LAST_GOOD)
+                raise
             computed.append(folder)
 
         self.simulate()
@@ -125,6 +144,11 @@ class Run:
         """The content of ``metrics.json``, computed if need be."""
         self.score()
         return read_json(self.out / "metrics.json")
+
+    def doubts(self) -> list[str]:
+        """Why some weights cannot be told from the activity; empty before there are scores."""
+        file = self.out / "metrics.json"
+        return read_json(file)["identifiability.reasons"] if file.exists() else []
 
     def benchmark(self) -> dict[str, Any]:
         """The benchmark that the book shows.
@@ -156,9 +180,10 @@ class Run:
         with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
             for suffix in ("png", "svg"):
-                part = folder / f".{name}.{os.getpid()}.{suffix}"
+                place = folder / f"{name}.{suffix}"
+                part = part_of(place)
                 figure.savefig(part, dpi=150, bbox_inches="tight")
-                part.replace(folder / f"{name}.{suffix}")
+                part.replace(place)
         plt.close(figure)  # or the notebook would show it twice
         return figure
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from figures_lib.config import ConfigError
-from figures_lib.storage import file_digest, read_json, write_json, writing
+from figures_lib.storage import abandoned, file_digest, read_json, write_json, writing
 
 DONE = "done.json"
 logger = logging.getLogger(__name__)
@@ -89,20 +89,6 @@ def damage(folder: Path) -> str | None:
             return f"{file} differs from its checksum"
     _checked[folder] = signature
     return None
-
-
-def abandoned(part: Path) -> bool:
-    """Whether no other living process writes ``.NAME.PROCESS.*``, something unfinished."""
-    owner = part.name.split(".")[2]
-    if not owner.isdigit() or int(owner) == os.getpid():
-        return True
-    try:
-        os.kill(int(owner), 0)  # signal 0 only asks
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # alive, but of another user
-        return False
-    return False
 
 
 def _compute(folder: Path, part: Path, compute: Callable[[Path], None]) -> None:

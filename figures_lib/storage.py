@@ -104,13 +104,35 @@ def _locked(path: Path) -> TextIO:
     return file
 
 
+def part_of(path: Path) -> Path:
+    """Where to write a file before it is renamed into its place; removes what the dead left."""
+    for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        if abandoned(leftover):
+            leftover.unlink(missing_ok=True)
+    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def abandoned(part: Path) -> bool:
+    """Whether no other living process writes ``.NAME.PROCESS.*``, something unfinished."""
+    owner = part.name.split(".")[2]
+    if not owner.isdigit() or int(owner) == os.getpid():
+        return True
+    try:
+        os.kill(int(owner), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # alive, but of another user
+        return False
+    return False
+
+
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """Write a JSON file in one move, so that an interrupted process leaves no half file.
 
     Raises:
         StorageError: the disk is full, or may not be written.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}")
+    part = part_of(path)
     try:
         with writing(path):
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -23,13 +23,13 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from figures_lib import health
 from figures_lib.recording import Recording
 from figures_lib.tables import Axis, evaluate, gram, locate, project
 
 FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
 CURVATURE = 1e-4  # penalty on the bending of table *increments*: it vanishes at convergence
 RELAXATION = 1.2  # over-relaxation of ψ: the in-sample W shrinks the residual it is fitted to
-RIDGE = 1e-6  # of the mean diagonal of the Gram matrix: float32 Cholesky needs no more
 BLOCK = 2048  # frames a block: its arrays stay in cache-friendly, reusable allocations
 
 
@@ -204,17 +204,20 @@ def solve_connectivity(
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
         gram_matrix = torch.zeros_like(weights)
         cross = torch.zeros(neurons, rows.numel(), device=weights.device)
+        low = torch.full((neurons,), torch.inf, device=weights.device)
+        high = -low
         for block, left, fraction in data.located():
             messages = evaluate(table, left, fraction)
+            low = torch.minimum(low, messages.amin(1))
+            high = torch.maximum(high, messages.amax(1))
             target = block.derivative - evaluate(estimate.update, left, fraction)
             target /= estimate.field[:, data.window(block)]
             gram_matrix.addmm_(messages, messages.T)
             cross.addmm_(messages, target[rows].T)
-        gram_matrix.diagonal().add_(RIDGE * gram_matrix.diagonal().mean())
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(gram_matrix))
+        inverse = health.inverse(gram_matrix, health.flat(low, high))
         weights[rows] = (inverse @ cross).T
         if shared:
-            excess = weights[rows, rows] / inverse.diagonal()[rows]
+            excess = weights[rows, rows] / inverse.diagonal()[rows].clamp_min(1e-30)
             weights[rows] -= excess[:, None] * inverse[rows]
     return weights.fill_diagonal_(0)
 
@@ -260,10 +263,11 @@ def _solve_transfer(
         for out, rows in zip(moment, estimate.receivers, strict=True):
             project(out, estimate.connectivity[rows].T @ error[rows], left, fraction)
     weight = estimate.connectivity**2 * (estimate.field**2).mean(1, keepdim=True)
+    least = 1e-12 * weight.sum(0).mean() + 1e-30  # who reaches nobody keeps its table
     normal = _regularised(data)
     transfer = estimate.transfer.clone()
     for table, out, rows in zip(transfer, moment, estimate.receivers, strict=True):
-        power = weight[rows].sum(0)[:, None, None]
+        power = weight[rows].sum(0).clamp_min(least)[:, None, None]
         table += RELAXATION * _solve(pooled(normal * power, pool), pooled(out, pool))
     return transfer, squared / data.power
 

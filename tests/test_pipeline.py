@@ -32,7 +32,8 @@ METRIC_KEYS = {
     "external_input.windows",
     *("phi.max_error", "psi.max_error", "rollout.r2", "rollout.horizon_frames", "loss.final"),
     *("time.simulate_s", "time.infer_s", "time.total_s", "memory.peak_bytes", "device"),
-    *("profile", "seed", "config_hash"),
+    *("profile", "seed", "config_hash", "identifiability.rank", "identifiability.reasons"),
+    "identifiability.unresolved_neurons",
 }
 
 
