@@ -6,6 +6,7 @@ metrics must be those of the undisturbed run, to the digit, and nothing half may
 """
 
 import json
+import multiprocessing
 import os
 import random
 import shutil
@@ -14,13 +15,15 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 CONFIG = ROOT / "config" / "fig3_test.yaml"
+Metrics = dict[str, object]
 VARIES = ("time.", "memory.")  # keys of metrics that no two runs have in common
 TINY = {
     "simulation.neurons": 24,
@@ -33,15 +36,14 @@ TINY = {
     "graph_network.steps": 9,
     "field_network.steps": 5,
 }
-STAGES_ONLY = f"""
-import sys
-from figures_lib.pipeline import open_run
-print("ready", flush=True)
-run = open_run({str(CONFIG)!r}, sys.argv[1], {TINY!r})
-scores = run.score()
-import figures_lib
-run.save_figure(figures_lib.figures.training(run.infer().history.sweeps), "training")
-"""
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started: how to kill it with its children, and how to await it."""
+
+    kill: Callable[[], None]
+    wait: Callable[[], int | None]
 
 
 @dataclass(frozen=True)
@@ -50,58 +52,44 @@ class Outcome:
 
     kills: int
     by_progress: dict[int, int]
-    metrics: dict[str, object]
+    metrics: Metrics
 
 
-def stages_command(out: Path) -> list[str]:
+def work(out: str) -> None:
     """Simulate, infer, score and draw, without notebooks."""
-    return [sys.executable, "-c", STAGES_ONLY, str(out)]
+    import torch
+
+    import figures_lib
+
+    torch.set_num_threads(1)
+    run = figures_lib.open_run(CONFIG, out, TINY)
+    run.score()
+    run.save_figure(figures_lib.figures.training(run.infer().history.sweeps), "training")
 
 
-def book_command(out: Path) -> list[str]:
-    """The whole book: all notebooks, then the site."""
+def stages(out: Path) -> Running:
+    """:func:`work` in a process that need not import anything first."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["figures_lib"])
+    process = server.Process(target=work, args=(str(out),))
+    process.start()
+
+    def wait() -> int | None:
+        process.join()
+        return process.exitcode
+
+    return Running(process.kill, wait)
+
+
+def book(out: Path) -> Running:
+    """The commands of the README: all notebooks, then the site."""
     parts = [part for key, value in TINY.items() for part in ("-p", f"{key}={value}")]
     here = [sys.executable, "-m", "figures_lib"]
     run = [*here, "run", "--config", str(CONFIG), "--out", str(out), *parts]
     build = [*here, "build", "--run", str(out), "--out", str(out.with_name("html"))]
-    script = (
-        "import subprocess, sys\nfor command in {!r}:\n    subprocess.run(command, check=True)"
-    )
-    return [sys.executable, "-c", script.format([run, build])]
-
-
-def undisturbed(command: Sequence[str], out: Path) -> tuple[float, dict[str, object]]:
-    """Seconds that the command works, and its metrics."""
-    process = started(command)
-    begun = time.monotonic()
-    assert process.wait() == 0
-    return time.monotonic() - begun, metrics_of(out)
-
-
-def survive(
-    command: Sequence[str], out: Path, count: int, seconds: float, seed: int
-) -> Outcome:
-    """Kill the command ``count`` times, then let it end."""
-    moments, by_progress = random.Random(seed), {}
-    for _ in range(count):
-        process = started(command)
-        time.sleep(moments.uniform(0, seconds))
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        done = len([f for f in out.glob("stages/*") if f.name[0] != "." and f.is_dir()])
-        by_progress[done] = by_progress.get(done, 0) + 1
-        if moments.random() < 0.3:  # or all later kills would find the stages complete
-            shutil.rmtree(out, ignore_errors=True)
-    process = started(command)
-    assert process.wait() == 0
-    return Outcome(count, by_progress, metrics_of(out))
-
-
-def started(command: Sequence[str]) -> subprocess.Popen:
-    """The command in a group of its own, once it has said its first line."""
+    script = f"import subprocess\nfor one in {[run, build]}: subprocess.run(one, check=True)"
     process = subprocess.Popen(
-        command,
+        [sys.executable, "-c", script],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -109,11 +97,46 @@ def started(command: Sequence[str]) -> subprocess.Popen:
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
     assert process.stdout is not None
-    process.stdout.readline()
-    return process
+    process.stdout.readline()  # the first notebook begins
+
+    def kill() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def wait() -> int:
+        process.communicate()
+        return process.returncode
+
+    return Running(kill, wait)
 
 
-def metrics_of(out: Path) -> dict[str, object]:
+def undisturbed(start: Callable[[Path], Running], out: Path) -> tuple[float, Metrics]:
+    """Seconds that the command works, and its metrics."""
+    running = start(out)
+    begun = time.monotonic()
+    assert running.wait() == 0
+    return time.monotonic() - begun, metrics_of(out)
+
+
+def survive(
+    start: Callable[[Path], Running], out: Path, count: int, seconds: float, seed: int
+) -> Outcome:
+    """Kill the command ``count`` times, then let it end."""
+    moments, by_progress = random.Random(seed), Counter[int]()
+    for _ in range(count):
+        running = start(out)
+        time.sleep(moments.uniform(0, seconds))
+        running.kill()
+        running.wait()
+        done = [folder for folder in out.glob("stages/*-*") if folder.name[0] != "."]
+        by_progress[len(done)] += 1
+        if moments.random() < 0.3:  # or all later kills would find the stages complete
+            shutil.rmtree(out, ignore_errors=True)
+    assert start(out).wait() == 0
+    return Outcome(count, dict(sorted(by_progress.items())), metrics_of(out))
+
+
+def metrics_of(out: Path) -> Metrics:
     """The metrics that two runs must have in common."""
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     return {key: value for key, value in metrics.items() if not key.startswith(VARIES)}
@@ -128,23 +151,16 @@ def main(count: int) -> int:
     """Most kills in the stages, a fifth of them while notebooks run and the site is built."""
     alike = 0
     whole = count // 5
-    for name, command, kills in (
-        ("stages", stages_command, count - whole),
-        ("book", book_command, whole),
-    ):
-        with tempfile.TemporaryDirectory() as folder:
+    for start, kills in ((stages, count - whole), (book, whole)):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
             calm, killed = Path(folder, "calm", "out"), Path(folder, "killed", "out")
-            for place in (calm, killed):
-                place.parent.mkdir()
-            seconds, expected = undisturbed(command(calm), calm)
-            outcome = survive(command(killed), killed, kills, seconds, seed=1)
+            seconds, expected = undisturbed(start, calm)
+            outcome = survive(start, killed, kills, seconds, seed=1)
             same = outcome.metrics == expected
             alike += outcome.kills * same
-            progress = dict(sorted(outcome.by_progress.items()))
             print(
-                f"{name}: {outcome.kills} kills within {seconds:.1f} s, by complete stages "
-                f"{progress}; metrics "
-                f"{'the same' if same else 'DIFFER'}; "
+                f"{start.__name__}: {outcome.kills} kills within {seconds:.1f} s, by complete "
+                f"stages {outcome.by_progress}; metrics {'the same' if same else 'DIFFER'}; "
                 f"left over: {leftovers(killed) or 'nothing'}",
                 flush=True,
             )

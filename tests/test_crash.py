@@ -3,10 +3,11 @@
 import shutil
 from pathlib import Path
 
+import kills
 import pytest
 import torch
 from conftest import TEST_CONFIG
-from kills import leftovers, metrics_of, stages_command, survive, undisturbed
+from kills import leftovers, metrics_of, survive, undisturbed
 from test_pipeline import FAST
 
 from figures_lib import stages
@@ -18,8 +19,8 @@ KILLS = 6
 
 def test_a_killed_run_ends_as_if_undisturbed(tmp_path):
     calm, killed = tmp_path / "calm", tmp_path / "killed"
-    seconds, expected = undisturbed(stages_command(calm), calm)
-    outcome = survive(stages_command(killed), killed, KILLS, seconds, seed=0)
+    seconds, expected = undisturbed(kills.stages, calm)
+    outcome = survive(kills.stages, killed, KILLS, seconds, seed=0)
     assert outcome.kills == KILLS
     assert outcome.metrics == expected
     assert leftovers(killed) == []
