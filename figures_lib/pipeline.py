@@ -309,7 +309,8 @@ def open_run(
     Args:
         config: YAML file; a relative path is looked up in the working directory, then in the
             root of the repository, so that notebooks work from both.
-        out: folder of the results; default ``runs/PROFILE`` in the root of the repository.
+        out: folder of the results; a relative one that exists is looked up like ``config``.
+            Default ``runs/PROFILE`` in the root of the repository.
         overrides: dotted keys and values that replace those of the file.
         seed: replaces the seed of the file.
 
@@ -325,7 +326,7 @@ def open_run(
             "connectivity": weights.model_copy(update={"source": _located(weights.source)}),
         }
     )
-    folder = ROOT / "runs" / experiment.profile if out is None else Path(out)
+    folder = ROOT / "runs" / experiment.profile if out is None else find_input(out)
     return Run(experiment, folder.resolve())
 
 

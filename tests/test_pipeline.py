@@ -263,3 +263,15 @@ def _imported(modules):
         text = (ROOT / "figures_lib" / f"{name}.py").read_text()
         waiting |= set(re.findall(r"from figures_lib\.(\w+) import", text)) - found
     return found
+
+
+def test_a_folder_of_results_is_found_from_anywhere(tmp_path, monkeypatch):
+    """An executed notebook names it as seen from the root, and may be opened elsewhere."""
+    for folder in ("repository/runs/mine", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path / "repository")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    mine = tmp_path / "repository" / "runs" / "mine"
+    assert open_run(TEST_CONFIG, "runs/mine").out == mine
+    assert open_run(TEST_CONFIG, "runs/new").out == tmp_path / "elsewhere" / "runs" / "new"
+    assert open_run(TEST_CONFIG, mine).out == mine
