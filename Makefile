@@ -1,6 +1,9 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make test                         every test
 # make lint                         formatting, lint and types
+# make kills                        kill a run 50 times at random moments, compare its metrics
+# make audit                        look up the pinned packages in the vulnerability database
+# make coverage                     lines of figures_lib that the tests run
 # make clean                        remove the built site (results in runs/ are kept)
 
 PROFILE ?= paper
@@ -12,7 +15,7 @@ CONFIG = $(CONFIG_$(PROFILE))
 PYTHON ?= python3
 READY = .venv/.installed
 
-.PHONY: book test lint clean
+.PHONY: book test lint kills audit coverage clean
 
 book: $(READY)
 	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta or test" >&2; exit 2; }
@@ -27,6 +30,17 @@ lint: $(READY)
 	.venv/bin/ruff format --check figures_lib tests
 	.venv/bin/ruff check figures_lib tests
 	.venv/bin/mypy
+
+kills: $(READY)
+	.venv/bin/python tests/kills.py 50
+
+audit: $(READY)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
+	.venv/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+
+coverage: $(READY)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check pytest-cov
+	.venv/bin/python -m pytest tests --cov figures_lib --cov-report term-missing:skip-covered
 
 clean:
 	rm -rf _build

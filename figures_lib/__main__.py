@@ -8,22 +8,25 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import torch
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.batch import run_sweep
 from figures_lib.benchmark import benchmark
-from figures_lib.config import ConfigError
+from figures_lib.config import ConfigError, OneLineError
+from figures_lib.inference import InferenceError
 from figures_lib.model import Sweep
 from figures_lib.notebooks import execute_notebooks, summarise
-from figures_lib.pipeline import ROOT, Run, find_input, open_run, write_json
+from figures_lib.pipeline import ROOT, Run, find_input, open_run
 from figures_lib.plans import FULL, QUICK
 from figures_lib.points import load_sweep
 from figures_lib.results import DONE, NAME, STATUS
 from figures_lib.shards import joined
+from figures_lib.simulator import SimulationError
 from figures_lib.site import build_site
+from figures_lib.storage import StorageError, exclusive, write_json, writing
 
 BAD_INPUT, FAILURE = 2, 1
+TOLD = [one.__name__ for one in (SimulationError, InferenceError, StorageError)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,13 +42,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             r"ConfigError: (.*)", error.evalue if error.ename != "ConfigError" else ""
         )
         reason = error.evalue if error.ename == "ConfigError" else found and found.group(1)
-        print(f"error: {reason or f'{error.ename}: {error.evalue}'}", file=sys.stderr)
+        told = error.evalue if error.ename in TOLD else f"{error.ename}: {error.evalue}"
+        print(f"error: {reason or told}", file=sys.stderr)
         return BAD_INPUT if reason else FAILURE
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return FAILURE
+    except OneLineError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return FAILURE
     except Exception as error:  # one line for the user; nothing computed is lost
-        print(f"error: {type(error).__name__}: {error}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        print(f"error: {type(error).__name__}: {text}", file=sys.stderr)
         return FAILURE
 
 
@@ -98,7 +106,7 @@ def _parser() -> argparse.ArgumentParser:
 def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, str]]:
     """The run of the command line and its overrides, checked."""
     overrides = dict(_assignment(text) for text in options.overrides)
-    run = open_run(options.config, options.out, overrides)
+    run = open_run(options.config, options.out.absolute(), overrides)
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"--out: {options.out} is a file; name a folder")
     run.check()
@@ -108,13 +116,14 @@ def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, str]]:
 def _infer(options: argparse.Namespace) -> None:
     run, _ = _opened(options)
     with joined(run.device) as shard:
-        if shard.rank == 0:
-            run.simulate()
-        shard.sum(torch.zeros(1, device=run.device))  # the others wait for the recording
         if shard.rank > 0:
+            shard.wait()  # for the recording
             run.assist()
             return
-        run.infer(lambda sweep: print(_told(sweep), flush=True))
+        with exclusive(options.out), writing(options.out):
+            run.simulate()
+            shard.wait()
+            run.infer(lambda sweep: print(_told(sweep), flush=True))
         print(f"inferred: {options.out / 'stages' / run.key('infer')}")
 
 
@@ -125,12 +134,15 @@ def _told(sweep: Sweep) -> str:
 
 def _run(options: argparse.Namespace) -> None:
     run, overrides = _opened(options)
-    execute_notebooks(
-        find_input(options.config),
-        options.out,
-        overrides | _inputs_from_root(run),
-        lambda line: print(line, flush=True),
-    )
+    with exclusive(options.out), writing(options.out):
+        execute_notebooks(
+            find_input(options.config),
+            options.out,
+            overrides | _inputs_from_root(run),
+            lambda line: print(line, flush=True),
+        )
+    for reason in run.doubts():
+        print(f"not identifiable: {reason}")
     print(f"metrics: {options.out / 'metrics.json'}")
 
 
@@ -140,18 +152,19 @@ def _sweep(options: argparse.Namespace) -> int:
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"--out: {options.out} is a file; name a folder")
     sweep = load_sweep(options.sweep, options.quick)
-    rows = run_sweep(
-        sweep,
-        options.out,
-        lambda line: print(line, flush=True),
-        options.scheduler,
-        options.workers,
-        options.notebooks,
-    )
-    try:
-        print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
-    except PapermillExecutionError as error:  # the runs are what counts
-        print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
+    with exclusive(options.out), writing(options.out):
+        rows = run_sweep(
+            sweep,
+            options.out,
+            lambda line: print(line, flush=True),
+            options.scheduler,
+            options.workers,
+            options.notebooks,
+        )
+        try:
+            print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
+        except PapermillExecutionError as error:  # the runs are what counts
+            print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
     failed = [row[NAME] for row in rows if row[STATUS] != DONE]
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
@@ -167,14 +180,19 @@ def _inputs_from_root(run: Run) -> dict[str, str]:
 
 
 def _build(options: argparse.Namespace) -> None:
-    print(f"site: {build_site(options.run, options.out)}")
+    if options.out.exists() and not options.out.is_dir():
+        raise ConfigError(f"--out: {options.out} is a file; name a folder")
+    place = options.out.absolute()  # swapped in when it is complete; the lock lies beside it
+    with exclusive(place.parent, lock=f".{place.name}.lock"), writing(place):
+        print(f"site: {build_site(options.run, options.out)}")
 
 
 def _bench(options: argparse.Namespace) -> None:
     if options.json.is_dir():
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
-    result = benchmark(QUICK if options.quick else FULL, lambda line: print(line, flush=True))
-    write_json(options.json, result)
+    plan, place = QUICK if options.quick else FULL, options.json.absolute()
+    with exclusive(place.parent, "--json", f".{place.name}.lock"):
+        write_json(place, benchmark(plan, lambda line: print(line, flush=True)))
     print(f"benchmark: {options.json}")
 
 

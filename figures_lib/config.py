@@ -15,21 +15,37 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
-PositiveInt = Annotated[int, Field(gt=0)]
-Count = Annotated[int, Field(ge=0)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+LARGEST_FILE = 2**20  # bytes of a YAML file; ours have a few hundred
+LARGE = 10**9  # no number may be beyond: float32 and int64 hold its products with others
+SMALL = 1e-9  # nor a positive one below: float32 would make 0 of it
+
+PositiveInt = Annotated[int, Field(gt=0, le=LARGE)]
+Count = Annotated[int, Field(ge=0, le=LARGE)]
+Positive = Annotated[float, Field(ge=SMALL, le=LARGE, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0, le=LARGE, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-LARGE, le=LARGE, allow_inf_nan=False)]
+FilePath = Annotated[str, Field(min_length=1)]
 
 
-class ConfigError(ValueError):
-    """A configuration that cannot be run; the message names the key and the remedy."""
+class OneLineError(Exception):
+    """An error whose message tells the user all there is to know."""
 
     def _render_traceback_(self) -> list[str]:
         """In a notebook, and in what papermill reports of it, the message is all."""
-        return [f"ConfigError: {self}"]
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(OneLineError, ValueError):
+    """A configuration that cannot be run; the message names the key and the remedy."""
 
 
 class Section(BaseModel):
@@ -60,9 +76,9 @@ class NeuronType(Section):
 class Simulation(Section):
     """Size, duration and noise of the simulated recording."""
 
-    neurons: Annotated[int, Field(ge=2)] = 2048
+    neurons: Annotated[int, Field(ge=2, le=LARGE)] = 2048
     input_neurons: Count = 1024
-    frames: Annotated[int, Field(ge=2)] = 50_000
+    frames: Annotated[int, Field(ge=2, le=LARGE)] = 50_000
     warm_up: Count = 10_000
     time_step: Positive = 0.01
     noise: NonNegative = 1.0
@@ -91,14 +107,14 @@ class Connectivity(Section):
     truncation: Positive = 25.0
     scale: Positive | None = None
     density: Annotated[float, Field(gt=0, le=1)] = 1.0
-    source: str | None = None
+    source: FilePath | None = None
 
 
 class ExternalInput(Section):
     """The hidden movie Ω(x, y, t): a file, or the project's own walking animal."""
 
-    source: str | None = None
-    images: Annotated[int, Field(ge=1)] = 257
+    source: FilePath | None = None
+    images: PositiveInt = 257
     minimum: Positive = 0.5
     maximum: Positive = 1.5
 
@@ -146,8 +162,8 @@ class Inference(Section):
     """
 
     frames_per_neuron: Positive = 4.0
-    knots: Annotated[int, Field(ge=4)] = 24
-    type_knots: Annotated[int, Field(ge=4)] = 64
+    knots: Annotated[int, Field(ge=4, le=LARGE)] = 24
+    type_knots: Annotated[int, Field(ge=4, le=LARGE)] = 64
     shared_sweeps: PositiveInt = 5
     neuron_sweeps: Count = 12
     type_sweeps: PositiveInt = 6
@@ -170,6 +186,16 @@ class Experiment(Section):
     inference: Inference = Inference()
     graph_network: GraphNetwork = GraphNetwork()
     field_network: FieldNetwork = FieldNetwork()
+
+    @field_validator("profile")
+    @classmethod
+    def _profile_names_a_folder(cls, profile: str) -> str:
+        if not re.fullmatch(r"\w[\w.+-]{0,63}", profile):
+            raise ValueError(
+                f"profile: {profile!r:.80} names the folder of the results; use up to 64 "
+                "letters, digits, '_', '-', '+' and '.'"
+            )
+        return profile
 
     @model_validator(mode="after")
     def _every_type_has_a_neuron(self) -> Experiment:
@@ -209,7 +235,14 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds; a ConfigError says why it holds none."""
     try:
-        tree = _parse(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            content = file.read(LARGEST_FILE + 1)
+        if len(content) > LARGEST_FILE:
+            raise ConfigError(
+                f"{path}: more than {LARGEST_FILE} bytes; name a YAML file such as "
+                "config/fig3.yaml"
+            )
+        tree = _parse(content.decode("utf-8"))
     except OSError as error:
         raise ConfigError(
             f"{path}: {error.strerror or error}; name an existing YAML file such as "
@@ -224,7 +257,29 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number: YAML 1.1, as PyYAML reads it, demands 1.0e-3."""
+    """YAML in which 1e-3 is a number, a key is given once, and nothing is repeated by name.
+
+    YAML 1.1, as PyYAML reads it, demands 1.0e-3, takes the last of several equal keys, and
+    lets a few lines of aliases stand for gigabytes.
+    """
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """A node; an alias is none."""
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()
+            problem = f"*{alias.anchor}: aliases are not accepted, write the value out"
+            raise yaml.composer.ComposerError(None, None, problem, alias.start_mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        """A mapping whose keys differ."""
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                problem = f"{key.value}: this key is given twice, keep one"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add(key.value if isinstance(key, yaml.ScalarNode) else key)
+        return super().construct_mapping(node, deep)
 
 
 _Loader.add_implicit_resolver(
@@ -235,7 +290,12 @@ _Loader.add_implicit_resolver(
 
 
 def _parse(text: str) -> Any:
-    return yaml.load(text, _Loader)
+    try:
+        return yaml.load(text, _Loader)
+    except yaml.YAMLError:
+        raise
+    except Exception as error:  # a month 13, a number of 5000 digits, a thousand brackets
+        raise yaml.YAMLError(f"{type(error).__name__}: {error}") from None
 
 
 def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
@@ -261,7 +321,7 @@ def _override(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 
 def _item(node: list[Any], part: str, dotted: str) -> Any:
-    if not part.isdigit() or int(part) >= len(node):
+    if not part.isdecimal() or int(part) >= len(node):
         raise ConfigError(f"{dotted}: index {part!r} is not in 0…{len(node) - 1}")
     return node[int(part)]
 

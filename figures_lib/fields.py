@@ -1,8 +1,12 @@
 """The hidden movie Ω(x, y, t): the project's own walking animal, or any movie from a file."""
 
 import logging
+import math
 import re
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
@@ -20,7 +24,7 @@ SUPERSAMPLING = 4  # the silhouette is drawn at this multiple of the grid and av
 STRIDES = 5  # steps that the animal takes over the movie
 WALK = (0.1, 0.9)  # where its centre starts and ends, in widths of the picture
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-LARGEST = 2**31  # values of a movie file beyond which it is refused
+LARGEST = 2**32  # bytes of a movie, as its file claims, from which on it is refused
 COMPLETE = 0.9  # decoded share of the images that a video promises; less was cut short
 
 
@@ -158,34 +162,53 @@ def _read(path: Path, where: str) -> np.ndarray:
     if not path.exists():
         raise ConfigError(f"{where}: no such file or folder; correct the path")
     try:
-        if path.is_dir():
-            files = [f for f in path.iterdir() if f.suffix.lower() in IMAGE_SUFFIXES]
-            files.sort(key=_numbered)
-            if not files:
-                raise ConfigError(f"{where}: no images; the folder needs {IMAGE_SUFFIXES}")
-            return np.stack([np.asarray(iio.imread(file)) for file in files])
-        suffix = path.suffix.lower()
-        if suffix in (".tif", ".tiff"):
-            with tifffile.TiffFile(path) as file:
-                _refuse_huge(sum(series.size for series in file.series), where)
-                parts = [series.asarray() for series in file.series]
-                return parts[0] if len(parts) == 1 else np.stack(parts)
-        if suffix == ".npy":
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)
-            _refuse_huge(mapped.size, where)
-            return np.array(mapped)
-        if suffix == ".gif":
-            return iio.imread(path, index=None)
-        if suffix == ".mp4":
-            return _read_video(path, where)
+        with warnings.catch_warnings():  # Pillow warns of images that are refused here anyway
+            warnings.simplefilter("ignore")
+            return _decode(path, where)
     except ConfigError:
         raise
     except Exception as error:  # decoders raise anything from KeyError to struct.error
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ConfigError(f"{where}: cannot be read ({reason:.120}); export it again") from None
+
+
+def _decode(path: Path, where: str) -> np.ndarray:
+    """The movie as it is stored; what it claims to take is looked at before it is read."""
+    if path.is_dir():
+        return _read_folder(path, where)
+    suffix = path.suffix.lower()
+    if suffix in (".tif", ".tiff"):
+        with tifffile.TiffFile(path) as file:
+            _refuse_huge(sum(one.size * one.dtype.itemsize for one in file.series), where)
+            parts = [series.asarray() for series in file.series]
+            return parts[0] if len(parts) == 1 else np.stack(parts)
+    if suffix == ".npy":
+        mapped = np.load(path, mmap_mode="r", allow_pickle=False)
+        _refuse_huge(mapped.nbytes, where)
+        return np.array(mapped)
+    if suffix == ".gif":
+        _refuse_huge(_claimed([path], index=None), where)
+        return iio.imread(path, index=None)
+    if suffix == ".mp4":
+        return _read_video(path, where)
     raise ConfigError(
         f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder"
     )
+
+
+def _read_folder(path: Path, where: str) -> np.ndarray:
+    files = [file for file in path.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES]
+    files.sort(key=_numbered)
+    if not files:
+        raise ConfigError(f"{where}: no images; the folder needs {IMAGE_SUFFIXES}")
+    _refuse_huge(_claimed(files), where)
+    return np.stack([np.asarray(iio.imread(file)) for file in files])
+
+
+def _claimed(files: Sequence[Path], **which: Any) -> int:
+    """Bytes that the headers of some images claim."""
+    claims = [iio.improps(file, **which) for file in files]
+    return sum(math.prod(claim.shape) * claim.dtype.itemsize for claim in claims)
 
 
 def _read_video(path: Path, where: str) -> np.ndarray:
@@ -206,11 +229,11 @@ def _numbered(file: Path) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
 
 
-def _refuse_huge(values: int, where: str) -> None:
-    if values > LARGEST:
+def _refuse_huge(size: int, where: str) -> None:
+    if size >= LARGEST:
         raise ConfigError(
-            f"{where}: claims {values} values, at most {LARGEST} are accepted; shorten it or "
-            "make its images smaller"
+            f"{where}: claims {size / 1e9:.1f} GB, less than {LARGEST / 1e9:.1f} GB are "
+            "accepted; shorten it or make its images smaller"
         )
 
 

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from figures_lib.config import FieldNetwork, GraphNetwork
 from figures_lib.gnn import GNN
+from figures_lib.health import check_training
 from figures_lib.shards import Shard
 from figures_lib.siren import Siren
 
@@ -58,7 +59,9 @@ def fit_embedding(
     kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
     snapshots = []
     neurons = len(update)
-    spread = [(density * f**2).sum(1).mean().sqrt() for f in (update, transfer)]
+    spread = [
+        (density * f**2).sum(1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
+    ]
     for step in range(steps + 1):
         if step in kept:
             snapshots.append(gnn.embedding.detach().clone())
@@ -71,7 +74,9 @@ def fit_embedding(
             (_transfer(gnn, embedding, x) - transfer[chosen]) / spread[1],
         ]
         loss = torch.stack([(density[chosen] * error**2).sum() for error in errors]).sum()
-        _step(loss / len(batch), [optimiser], [schedule], shard)
+        loss = loss / len(batch)
+        _step(loss, [optimiser], [schedule], shard)
+        check_training("graph_network", step, steps + 1, loss)
     return torch.stack(snapshots)
 
 
@@ -104,10 +109,12 @@ def fit_functions(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     x = knots.expand(len(update), -1)
     weight = density + 0.02 / len(knots)  # a floor, so that rare activities stay sane
-    spread = [(density * f**2).sum(-1).mean().sqrt() for f in (update, transfer)]
+    spread = [
+        (density * f**2).sum(-1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
+    ]
     pairs = len(transfer) > 1
     alone = Shard(len(types))  # a few tables: every process fits them, and finds the same
-    for _ in range(config.steps):
+    for step in range(config.steps):
         error = (gnn.update_function(centres, x) - update) / spread[0]
         loss = (weight * error**2).sum(1).mean()
         for group, target in enumerate(transfer):
@@ -115,6 +122,7 @@ def fit_functions(
             error = (_transfer(gnn, centres, x, receiver) - target) / spread[1]
             loss = loss + (weight * error**2).sum(1).mean() / len(transfer)
         _step(loss, [optimiser], [schedule], alone)
+        check_training("graph_network", step, config.steps, loss)
 
 
 def fit_field(
@@ -161,14 +169,15 @@ def fit_field(
         for optimiser in optimisers
     ]
     shard = Shard.here(len(positions))
-    for _ in range(config.steps if len(positions) else 0):
+    for step in range(config.steps if len(positions) else 0):
         row = torch.randint(len(positions), (config.batch,), device=field.device)
         window = torch.randint(len(times), (config.batch,), device=field.device)
         here = ((row >= first) & (row < first + len(field))).nonzero()[:, 0]
         row, window = row[here], window[here]
         points = torch.cat([positions[row], times[window, None]], 1)
-        loss = ((siren(points) - field[row - first, window]) ** 2).sum()
-        _step(loss / config.batch, optimisers, schedules, shard)
+        loss = ((siren(points) - field[row - first, window]) ** 2).sum() / config.batch
+        _step(loss, optimisers, schedules, shard)
+        check_training("field_network", step, config.steps, loss)
     return siren
 
 

@@ -22,6 +22,7 @@ from figures_lib.acceleration import accelerated_sweeps
 from figures_lib.clusters import cluster_functions
 from figures_lib.config import Experiment
 from figures_lib.gnn import GNN
+from figures_lib.health import LARGEST_LOSS, InferenceError, check_recording
 from figures_lib.model import History, Model, Sweep, window_centres
 from figures_lib.recording import Recording
 from figures_lib.shards import Shard
@@ -34,10 +35,6 @@ Progress = Callable[[Sweep], None]
 LEAST_FRAMES = 8192  # even a small network is given this many frames a sweep
 ROUNDS = 3  # of sweeps by type; before each but the first the windows are chosen anew
 REFERENCE = 1024  # unmodulated rows of W that the modulated ones are compared with
-
-
-class InferenceError(RuntimeError):
-    """Inference stopped because the estimate diverged; the message says where and why."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def infer(
         returns the whole W, the others only their own rows of it.
 
     Raises:
-        InferenceError: a sweep produced non-finite values.
+        InferenceError: a sweep or a training diverged; it holds the last good estimate.
 
     Source: equation (2); Figure 3 d–g and the learned functions.
     """
@@ -86,21 +83,36 @@ def infer(
     torch.manual_seed(experiment.seed if settings.seed is None else settings.seed)
     if settings.derivative == "differences":
         recording = recording.with_differences()
+    check_recording(recording)
     history: list[Sweep] = []
     last: dict[str, Stage] = {}
-    started = time.perf_counter()
-    for stage in converge(recording, experiment, device):
-        if not math.isfinite(stage.estimate.loss):
-            raise InferenceError(
-                f"sweep {len(history)} ({stage.phase}) gave non-finite values: look for silent "
-                "or runaway neurons in the recording, or raise inference.frames_per_neuron"
-            )
-        history.append(_report(stage, len(history), time.perf_counter() - started))
-        if progress is not None:
-            progress(history[-1])
-        last["single" if stage.types is None else "type"] = stage
+    try:
         started = time.perf_counter()
-    return _finish(recording, experiment, last["single"], last["type"], history)
+        for stage in converge(recording, experiment, device):
+            if not stage.estimate.loss <= LARGEST_LOSS:
+                raise InferenceError(f"phase {stage.phase}, loss {stage.estimate.loss:.3g}")
+            history.append(_report(stage, len(history), time.perf_counter() - started))
+            if progress is not None:
+                progress(history[-1])
+            last["single" if stage.types is None else "type"] = stage
+            started = time.perf_counter()
+    except (InferenceError, torch.linalg.LinAlgError) as error:
+        raise InferenceError(
+            f"sweep {len(history)} diverged ({error}); look for silent or runaway neurons in "
+            "the recording, or raise inference.frames_per_neuron or simulation.noise",
+            _arrays([*last.values()][-1]) if last else None,
+        ) from None
+    try:
+        return _finish(recording, experiment, last["single"], last["type"], history)
+    except InferenceError as error:
+        raise InferenceError(str(error), _arrays(last["type"])) from None
+
+
+def _arrays(stage: Stage) -> dict[str, Tensor]:
+    """The unknowns after a sweep, to be kept if the next one fails."""
+    names = ("connectivity", "update", "transfer", "field")
+    found = {name: getattr(stage.estimate, name).cpu().contiguous() for name in names}
+    return found | {"knots": stage.data.axis.values()}
 
 
 def converge(

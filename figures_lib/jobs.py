@@ -20,8 +20,9 @@ from papermill.exceptions import PapermillExecutionError
 from figures_lib.config import ConfigError
 from figures_lib.inference import InferenceError
 from figures_lib.notebooks import FIGURE_3, execute_notebooks
-from figures_lib.pipeline import Run, open_run, write_json
+from figures_lib.pipeline import Run, open_run
 from figures_lib.simulator import SimulationError
+from figures_lib.storage import write_json
 
 SURE = (ConfigError, SimulationError, InferenceError)  # happen again if tried again
 STAGES = Path("..", "..", "stages")  # of the sweep, seen from the folder of a run

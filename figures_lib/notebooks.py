@@ -8,6 +8,8 @@ from typing import Any
 
 import papermill
 
+from figures_lib.storage import part_of
+
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies")
@@ -68,7 +70,7 @@ def summarise(results: Path) -> Path:
 
 def _execute(source: Path, target: Path, parameters: dict[str, Any], folder: Path) -> None:
     """Execute one notebook in a folder; it is at its place when it is complete."""
-    part = target.with_name(f".{target.stem}.{os.getpid()}.ipynb")
+    part = part_of(target)
     try:
         notebook = papermill.execute_notebook(
             str(source),

@@ -3,22 +3,15 @@
 simulate → infer → score. The folder of a stage is keyed by the configuration sections it
 depends on, the content of its input files, the source of the modules it uses and the key of
 the stage before it. A changed parameter therefore never meets a stale result, and an
-unchanged one is never computed twice. A stage is written beside its place and renamed into
-it when complete, so that a killed run leaves nothing that could be mistaken for a result.
+unchanged one is never computed twice.
 """
 
 import hashlib
 import json
 import os
 import platform
-import resource
-import shutil
 import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -27,26 +20,32 @@ from typing import Any
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
+from safetensors.torch import save_file
 
 from figures_lib.benchmark import benchmark, processor
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import load_movie
+from figures_lib.health import InferenceError
 from figures_lib.inference import infer
+from figures_lib.limits import check_disk, check_memory
 from figures_lib.model import Model, Sweep
 from figures_lib.plans import QUICK, TINY, Plan
 from figures_lib.recording import Recording, Truth
 from figures_lib.scoring import Scores, score
 from figures_lib.simulator import simulate_to_disk
+from figures_lib.stages import DONE, keep
+from figures_lib.storage import file_digest, part_of, read_json, write_json, writing
 
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
 INFER_CODE = (
-    *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "inference", "model"),
-    *("recording", "shards", "siren", "sweeps", "tables", "windows"),
+    *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "health", "inference"),
+    *("model", "recording", "shards", "siren", "sweeps", "tables", "windows"),
 )
 BENCHMARK_CODE = ("ablation", "benchmark", "measurements", "measuring", "plans", "rivals")
-SCORE_CODE = ("gauge", "model", "rollout", "scoring", "simulator", "tables")
+SCORE_CODE = ("gauge", "health", "model", "rollout", "scoring", "simulator", "tables")
+LAST_GOOD = "last_good.safetensors"
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
 
 
@@ -63,15 +62,18 @@ class Run:
     out: Path
 
     def check(self) -> None:
-        """Raise the ConfigError of a device or an input file that cannot be used, early."""
+        """Raise, early, the ConfigError of what cannot be used or cannot fit."""
         _ = self.device
         settings, inputs = self.experiment, self.experiment.simulation.input_neurons
+        check_memory(settings)
         if settings.external_input.source is not None:
             load_movie(settings.external_input, max(1, round(inputs**0.5)), settings.seed)
         if settings.connectivity.source is not None:
             draw_connectivity(
                 settings.connectivity, settings.simulation.neurons, torch.Generator()
             )
+        if not self._folder("simulate").exists():
+            check_disk(settings, self.out)
 
     def simulate(
         self, progress: Callable[[int, int], None] | None = None
@@ -79,6 +81,8 @@ class Run:
         """The recording and the truth behind it, simulated unless already there."""
 
         def compute(folder: Path) -> None:
+            check_memory(self.experiment)
+            check_disk(self.experiment, self.out)
             for part in ("recording", "truth"):
                 (folder / part).mkdir()
             where = folder / "recording"
@@ -92,12 +96,18 @@ class Run:
         """The inferred model; inference is handed the recording and nothing of the truth.
 
         When the model is there already, ``progress`` is called with the sweeps that found it.
+        If inference diverges, the last good estimate is kept in ``last_good.safetensors``.
         """
         computed = []
 
         def compute(folder: Path) -> None:
             recording = Recording.load(self._folder("simulate") / "recording")
-            infer(recording, self.experiment, self.device, progress).save(folder)
+            try:
+                infer(recording, self.experiment, self.device, progress).save(folder)
+            except InferenceError as error:
+                if error.last_good is not None:
+                    save_file(dict(error.last_good), self.out / LAST_GOOD)
+                raise
             computed.append(folder)
 
         self.simulate()
@@ -129,7 +139,12 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The content of ``metrics.json``, computed if need be."""
         self.score()
-        return _read_json(self.out / "metrics.json")
+        return read_json(self.out / "metrics.json")
+
+    def doubts(self) -> list[str]:
+        """Why some weights cannot be told from the activity; empty before there are scores."""
+        file = self.out / "metrics.json"
+        return read_json(file)["identifiability.reasons"] if file.exists() else []
 
     def benchmark(self) -> dict[str, Any]:
         """The benchmark that the book shows.
@@ -139,7 +154,7 @@ class Run:
         """
         given = self.out / "benchmark.json"
         if given.exists():
-            return _read_json(given)
+            return read_json(given)
         plan = self._benchmark_plan
 
         def compute(folder: Path) -> None:
@@ -147,7 +162,7 @@ class Run:
 
         code = _sources((*SIMULATE_CODE, *INFER_CODE, *SCORE_CODE, *BENCHMARK_CODE))
         key = _digest(plan.name, self.device, processor(), os.cpu_count(), code)
-        return _read_json(self._stage("benchmark", key, compute) / "benchmark.json")
+        return read_json(self._stage("benchmark", key, compute) / "benchmark.json")
 
     @property
     def _benchmark_plan(self) -> Plan:
@@ -158,11 +173,13 @@ class Run:
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """Write a figure as ``figures/NAME.png`` and ``.svg``; hand it back for display."""
         folder = self.out / "figures"
-        folder.mkdir(parents=True, exist_ok=True)
-        for suffix in ("png", "svg"):
-            part = folder / f".{name}.{os.getpid()}.{suffix}"
-            figure.savefig(part, dpi=150, bbox_inches="tight")
-            part.replace(folder / f"{name}.{suffix}")
+        with writing(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            for suffix in ("png", "svg"):
+                place = folder / f"{name}.{suffix}"
+                part = part_of(place)
+                figure.savefig(part, dpi=150, bbox_inches="tight")
+                part.replace(place)
         plt.close(figure)  # or the notebook would show it twice
         return figure
 
@@ -183,10 +200,13 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether the metrics of this very configuration and code are there."""
-        file = self.out / "metrics.json"
-        if not (self._folder("score") / "done.json").exists() or not file.exists():
+        if not (self._folder("score") / DONE).exists():
             return False
-        return _read_json(file)["config_hash"] == self._config_hash()
+        try:
+            metrics = read_json(self.out / "metrics.json")
+        except ConfigError:
+            return False
+        return metrics.get("config_hash") == self._config_hash()
 
     def key(self, stage: str) -> str:
         """Hash of all that determines a stage: ``simulate``, ``infer`` or ``score``."""
@@ -227,43 +247,12 @@ class Run:
         return self.out / "stages" / f"{stage}-{key}"
 
     def _stage(self, stage: str, key: str, compute: Callable[[Path], None]) -> Path:
-        """The complete folder of a stage; computes it beside its place and renames it in."""
-        folder = self.out / "stages" / f"{stage}-{key}"
-        if (folder / "done.json").exists():
-            return folder
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(folder, ignore_errors=True)
-        for leftover in folder.parent.glob(f".{folder.name}.*"):
-            if _abandoned(leftover):
-                shutil.rmtree(leftover, ignore_errors=True)
-        prefix = f".{folder.name}.{os.getpid()}."
-        part = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
-        _forget_peak()
-        started = time.perf_counter()
-        compute(part)
-        seconds = time.perf_counter() - started
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        done = {
-            "seconds": seconds,
-            "peak_bytes": peak * (1 if sys.platform == "darwin" else 1024),
-            "sha256": {
-                str(file.relative_to(part)): _file_digest(file)
-                for file in sorted(part.rglob("*"))
-                if file.is_file()
-            },
-        }
-        write_json(part / "done.json", done)
-        try:
-            part.replace(folder)
-        except OSError:
-            if not (folder / "done.json").exists():
-                raise
-            shutil.rmtree(part)  # another process was first with the same result
-        return folder
+        """The complete folder of a stage, computed unless it is there and sound."""
+        return keep(self.out / "stages" / f"{stage}-{key}", compute)
 
     def _done(self) -> dict[str, dict[str, Any]]:
         stages = ("simulate", "infer", "score")
-        return {stage: _read_json(self._folder(stage) / "done.json") for stage in stages}
+        return {stage: read_json(self._folder(stage) / DONE) for stage in stages}
 
     def _metrics(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         done = self._done()
@@ -316,7 +305,8 @@ def open_run(
     Args:
         config: YAML file; a relative path is looked up in the working directory, then in the
             root of the repository, so that notebooks work from both.
-        out: folder of the results; default ``runs/PROFILE`` in the root of the repository.
+        out: folder of the results; a relative one that exists is looked up like ``config``.
+            Default ``runs/PROFILE`` in the root of the repository.
         overrides: dotted keys and values that replace those of the file.
         seed: replaces the seed of the file.
 
@@ -332,7 +322,7 @@ def open_run(
             "connectivity": weights.model_copy(update={"source": _located(weights.source)}),
         }
     )
-    folder = ROOT / "runs" / experiment.profile if out is None else Path(out)
+    folder = ROOT / "runs" / experiment.profile if out is None else find_input(out)
     return Run(experiment, folder.resolve())
 
 
@@ -352,27 +342,7 @@ def _content(source: str | None) -> list[str] | None:
         return None
     path = Path(source)
     files = sorted(path.iterdir()) if path.is_dir() else [path]
-    return [_file_digest(file) if file.is_file() else "" for file in files]
-
-
-def _forget_peak() -> None:
-    """Let the peak of memory start anew: a worker of a sweep computes many runs."""
-    with suppress(OSError):  # other systems than Linux keep the peak of the whole process
-        Path("/proc/self/clear_refs").write_text("5")
-
-
-def _abandoned(part: Path) -> bool:
-    """Whether no other living process writes ``.STAGE-KEY.PROCESS.*``, an unfinished stage."""
-    owner = part.name.split(".")[2]
-    if not owner.isdigit() or int(owner) == os.getpid():
-        return True
-    try:
-        os.kill(int(owner), 0)  # signal 0 only asks
-    except ProcessLookupError:
-        return True
-    except PermissionError:  # alive, but of another user
-        return False
-    return False
+    return [file_digest(file) if file.is_file() else "" for file in files]
 
 
 def _sources(modules: Iterable[str]) -> list[str]:
@@ -380,14 +350,9 @@ def _sources(modules: Iterable[str]) -> list[str]:
     return [_LOADED[module] for module in modules]
 
 
-def _file_digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 # Read once, with the code itself: a file that is edited later is not what this process runs.
 _LOADED = {
-    module: _file_digest(Path(__file__).with_name(f"{module}.py"))
+    module: file_digest(Path(__file__).with_name(f"{module}.py"))
     for module in {*SIMULATE_CODE, *INFER_CODE, *SCORE_CODE, *BENCHMARK_CODE}
 }
 
@@ -395,18 +360,6 @@ _LOADED = {
 def _digest(*parts: Any) -> str:
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one move, so that an interrupted process leaves no half file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    part.replace(path)
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _commit() -> str | None:

@@ -25,7 +25,6 @@ from figures_lib.config import (
     ConfigError,
     Count,
     Finite,
-    PositiveInt,
     Section,
     load_experiment,
     one_line,
@@ -35,6 +34,7 @@ from figures_lib.pipeline import find_input
 
 Settings = dict[str, Any]
 NAME_LENGTH = 60  # characters of a run's name before its hash
+MOST_RUNS = 100_000  # of a sweep; more is a slip of the pen
 
 
 class Range(Section):
@@ -65,7 +65,7 @@ class Range(Section):
 class Draws(Section):
     """Points drawn in the box of some ranges; equal seeds draw equal points."""
 
-    count: PositiveInt
+    count: Annotated[int, Field(gt=0, le=MOST_RUNS)]
     method: Literal["sobol", "random"] = "sobol"
     seed: Count = 0
     keys: Annotated[dict[str, Range], Field(min_length=1)]
@@ -97,7 +97,11 @@ class Axes(Section):
     points: list[Settings] = []
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     draws: Draws | None = None
-    seeds: PositiveInt | Annotated[list[Count], Field(min_length=1)] | None = None
+    seeds: (
+        Annotated[int, Field(gt=0, le=MOST_RUNS)]
+        | Annotated[list[Count], Field(min_length=1)]
+        | None
+    ) = None
 
     @model_validator(mode="after")
     def _a_key_is_given_once(self) -> Axes:
@@ -186,6 +190,11 @@ def load_sweep(
 def plan(config: Path, axes: Axes, where: str) -> Sweep:
     """The runs of some axes; ``where`` begins the message of an error."""
     options = axes.varied()
+    count = math.prod(len(axis) for axis in options)
+    if count > MOST_RUNS:
+        raise ConfigError(
+            f"{where}: asks for {count} runs, at most {MOST_RUNS} are accepted; vary fewer keys"
+        )
     chosen = list(itertools.product(*options))
     points = [_point(config, axes.overrides, parts) for parts in chosen]
     _refuse_hopeless(axes, options, chosen, points, where)

@@ -18,6 +18,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from figures_lib import gauge
+from figures_lib.health import identifiability
 from figures_lib.model import Model
 from figures_lib.recording import Recording, Truth
 from figures_lib.rollout import roll_out
@@ -45,7 +46,7 @@ class Scores:
         type_of_cluster: the true type that each found type covers.
     """
 
-    metrics: dict[str, float | int]
+    metrics: dict[str, float | int | list[str]]
     connectivity_true: Float[Tensor, "neuron neuron"]
     connectivity_learned: Float[Tensor, "neuron neuron"]
     x: Float[Tensor, "type x"]
@@ -96,7 +97,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     connectivity_true = truth.connectivity * scale[truth.types]
     learned = model.gnn.connectivity.detach() * learned_scale[truth.types]
     r2, slope = fit_line(connectivity_true, learned)
-    metrics: dict[str, float | int] = {
+    metrics: dict[str, float | int | list[str]] = {
         "connectivity.r2": r2,
         "connectivity.slope": slope,
         "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
@@ -109,6 +110,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     }
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
+    metrics |= identifiability(recording)
     return Scores(
         metrics,
         connectivity_true,

@@ -57,6 +57,11 @@ class Shard:
             dist.all_reduce(values)
         return values
 
+    def wait(self) -> None:
+        """Wait until all processes have come here."""
+        if self.ranks > 1:
+            dist.barrier()
+
     def slabs(
         self, own: Shaped[Tensor, "own *rest"]
     ) -> Iterator[tuple[slice, Shaped[Tensor, "part *rest"]]]:
@@ -91,19 +96,25 @@ class Shard:
         return values[self.own]
 
 
-def inverse(matrix: Float[Tensor, "own neuron"], shard: Shard) -> Float[Tensor, "own neuron"]:
+def inverse(
+    matrix: Float[Tensor, "own neuron"], shard: Shard
+) -> Float[Tensor, "own neuron"] | None:
     """The inverse of a positive definite matrix, of which each process has its rows.
 
     Gauss–Jordan elimination with the diagonal block of one process after the other as pivot:
-    with a single process, one Cholesky factorisation. ``matrix`` is overwritten.
+    with a single process, one Cholesky factorisation.
 
-    Raises:
-        torch.linalg.LinAlgError: a pivot is not positive definite.
+    Returns:
+        The rows of this process, or None, on all of them, if a pivot is not positive definite.
     """
+    sound = True
+    matrix = matrix.clone() if shard.ranks > 1 else matrix
     for rank in range(shard.ranks):
         pivot = shard.part(rank)
         if rank == shard.rank:
-            block = torch.cholesky_inverse(torch.linalg.cholesky(matrix[:, pivot]))
+            factor, failed = torch.linalg.cholesky_ex(matrix[:, pivot])
+            sound &= not int(failed)
+            block = torch.cholesky_inverse(factor)
             left, right = matrix[:, : pivot.start], matrix[:, pivot.stop :]
             matrix = torch.cat([block @ left, block, block @ right], 1)
             shard.sent(matrix, rank)
@@ -112,7 +123,8 @@ def inverse(matrix: Float[Tensor, "own neuron"], shard: Shard) -> Float[Tensor, 
             factor = matrix[:, pivot].clone()
             matrix[:, pivot] = 0
             matrix.addmm_(factor, panel, alpha=-1)
-    return matrix
+    unsound = shard.sum(torch.tensor(float(not sound), device=matrix.device))
+    return None if float(unsound) else matrix
 
 
 def product(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.config import Experiment
+from figures_lib.config import Experiment, OneLineError
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import field_on_grid, image_index, load_movie
 from figures_lib.positions import neuron_positions
@@ -22,12 +22,12 @@ from figures_lib.recording import (
     mapped,
 )
 
-CHUNK = 500  # frames for which noise is drawn at once and after which divergence is checked
+CHUNK = 100  # frames for which noise is drawn at once and after which divergence is checked
 Progress = Callable[[int, int], None]
 RUNAWAY = 1e6  # activity beyond which the dynamics has diverged
 
 
-class SimulationError(RuntimeError):
+class SimulationError(OneLineError, RuntimeError):
     """The simulation diverged; the message names the frame and the likely cause."""
 
 
@@ -227,7 +227,7 @@ def stretches(
             run(chunk)
         else:
             step(chunk.shortened(steps))
-        _check(chunk.states[:steps], first, settings.warm_up)
+        _check(chunk.states[:steps], first, experiment)
         if skip < steps:
             yield chunk.states[skip:steps], chunk.slopes[skip:steps]
         if progress is not None:
@@ -278,11 +278,22 @@ def _generator(
     return torch.Generator(device=device).manual_seed(3 * experiment.seed + offset)
 
 
-def _check(states: Tensor, first: int, warm_up: int) -> None:
+def _check(states: Tensor, first: int, experiment: Experiment) -> None:
     sound = (states.abs() < RUNAWAY).all(1)
     if not sound.all():
-        frame = first + int((~sound).nonzero()[0, 0]) - warm_up
+        frame = first + int((~sound).nonzero()[0, 0]) - experiment.simulation.warm_up
         raise SimulationError(
-            f"the simulation diverged at frame {frame}: activity beyond {RUNAWAY:.0e}; lower "
-            "simulation.time_step, simulation.noise or the gain, or use slope ≥ 0 and decay > 0"
+            f"the simulation diverged at frame {frame}: activity beyond {RUNAWAY:.0e}; "
+            f"{_likely_cause(experiment)}"
         )
+
+
+def _likely_cause(experiment: Experiment) -> str:
+    """Why the activity grew, and what to change; a negative frame is one of the warm-up."""
+    settings, types = experiment.simulation, experiment.neuron_types
+    fastest = settings.time_step * max(one.decay for one in types)
+    if fastest >= 2:  # the limit of stability of Euler's method
+        return f"simulation.time_step × decay is {fastest:.3g}, lower it below 2"
+    if any(one.slope != 0 for one in types):
+        return "messages of a type with a slope have no bound, bring the slope or the gain to 0"
+    return "lower simulation.noise, simulation.time_step, or the gain or self_coupling"

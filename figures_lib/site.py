@@ -19,6 +19,7 @@ from figures_lib.config import ConfigError
 from figures_lib.glossary import Definition, definitions, link_terms, needs_mathematics
 from figures_lib.notebooks import NOTEBOOKS
 from figures_lib.policy import add_policy
+from figures_lib.storage import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
 FRONT_PAGE = "book/intro.html"
@@ -65,6 +66,7 @@ def build_site(run_folder: Path, html: Path) -> Path:
             f"--run: {run_folder.name} holds no complete run ({missing[0]} is missing); "
             "execute `python -m figures_lib run` first"
         )
+    _check_records(run_folder)
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder)
         _assemble(run_folder, source)
@@ -79,6 +81,34 @@ def build_site(run_folder: Path, html: Path) -> Path:
         _finish(built, json.loads((run_folder / "provenance.json").read_text("utf-8")))
         _put_in_place(built, html)
     return html / "index.html"
+
+
+def _check_records(run_folder: Path) -> None:
+    """Refuse a run whose files are damaged, or come from different runs."""
+    metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
+    try:
+        provenance_texts(provenance)
+        same = metrics["config_hash"] == provenance["config_hash"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"--run: {run_folder.name} has records of another version ({error!r:.80}); execute "
+            "`python -m figures_lib run` again"
+        ) from None
+    if not same:
+        raise ConfigError(
+            f"--run: metrics.json and provenance.json of {run_folder.name} are of different "
+            "configurations; execute `python -m figures_lib run` again"
+        )
+    for name in NOTEBOOKS:
+        path = run_folder / "notebooks" / f"{name}.ipynb"
+        try:
+            nbformat.validate(nbformat.read(path, as_version=4))
+        except Exception as error:  # from JSONDecodeError to AttributeError
+            reason = " ".join(str(error).split())
+            raise ConfigError(
+                f"--run: {path.name} of {run_folder.name} cannot be read ({reason:.80}); "
+                "execute `python -m figures_lib run` again"
+            ) from None
 
 
 def substitutions(metrics: dict[str, Any]) -> dict[str, str]:

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from figures_lib.batch import run_here
+from figures_lib.config import ConfigError
 from figures_lib.pipeline import ROOT, Run
 from figures_lib.points import Axes, load_sweep
-from figures_lib.results import DONE, STATUS, Row, read_results
+from figures_lib.results import DONE, NAME, STATUS, Row, read_results
 
 SWEEPS = ROOT / "config" / "sweeps"
 STUDIES = (
@@ -50,7 +51,10 @@ def study_results(run: Run) -> dict[str, list[Row]]:
 def _study(run: Run, name: str) -> list[Row]:
     given = run.out / "studies" / name / "results.csv"
     if given.exists():
-        return read_results(given)
+        rows = read_results(given)
+        if not rows or not {NAME, STATUS} <= rows[0].keys():
+            raise ConfigError(f"{given}: no results of a sweep; delete it or make it again")
+        return rows
     path = SWEEPS / f"{name}.yaml"
     neurons = run.experiment.simulation.neurons
     change = _thinned if neurons <= SMALL else _one_seed if neurons < LARGE else None

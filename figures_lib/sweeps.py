@@ -24,14 +24,14 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from figures_lib import health
 from figures_lib.recording import Recording
-from figures_lib.shards import Shard, inverse, product
+from figures_lib.shards import Shard, product
 from figures_lib.tables import Axis, evaluate, gram, locate, project
 
 FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
 CURVATURE = 1e-4  # penalty on the bending of table *increments*: it vanishes at convergence
 RELAXATION = 1.2  # over-relaxation of ψ: the in-sample W shrinks the residual it is fitted to
-RIDGE = 1e-6  # of the mean diagonal of the Gram matrix: float32 Cholesky needs no more
 BLOCK = 2048  # frames a block: its arrays stay in cache-friendly, reusable allocations
 
 
@@ -218,20 +218,23 @@ def solve_connectivity(
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
         gram_matrix = torch.zeros_like(weights)
         cross = torch.zeros_like(weights[rows])
+        low = torch.full((len(weights),), torch.inf, device=weights.device)
+        high = -low
         for block, left, fraction in data.located():
             messages = evaluate(table, left, fraction)
+            low = torch.minimum(low, messages.amin(1))
+            high = torch.maximum(high, messages.amax(1))
             target = block.derivative - evaluate(estimate.update, left, fraction)
             target /= estimate.field[:, data.window(block)]
             everyone = shard.whole(messages).T
             gram_matrix.addmm_(messages, everyone)
             cross.addmm_(target[rows], everyone)
-        diagonal = gram_matrix.diagonal(shard.first)
-        diagonal.add_(RIDGE / shard.neurons * shard.sum(diagonal.sum()))
-        inverted = inverse(gram_matrix, shard)
+        silent = shard.whole(health.flat(low, high))
+        inverted = health.inverse(gram_matrix, silent, shard)
         weights[rows] = product(cross, inverted, shard)
         if pools.update is not None:
             own = weights[rows, rows + shard.first]
-            excess = own / inverted.diagonal(shard.first)[rows]
+            excess = own / inverted.diagonal(shard.first)[rows].clamp_min(1e-30)
             weights[rows] -= excess[:, None] * inverted[rows]
     weights.diagonal(shard.first).zero_()
     return weights
@@ -281,10 +284,12 @@ def _solve_transfer(
             back = shard.own_sum(estimate.connectivity[rows].T @ error[rows])
             project(out, back, left, fraction)
     weight = estimate.connectivity**2 * (estimate.field**2).mean(1, keepdim=True)
+    mean = shard.sum(weight.sum()) / shard.neurons
+    least = float(1e-12 * mean + 1e-30)  # who reaches nobody keeps its table
     normal = _regularised(data)
     transfer = estimate.transfer.clone()
     for table, out, rows in zip(transfer, moment, estimate.receivers, strict=True):
-        power = shard.own_sum(weight[rows].sum(0))[:, None, None]
+        power = shard.own_sum(weight[rows].sum(0)).clamp_min(least)[:, None, None]
         step = _solve(pooled(normal * power, pool, shard), pooled(out, pool, shard))
         table += RELAXATION * step
     return transfer, float(shard.sum(squared)) / data.power

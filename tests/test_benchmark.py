@@ -14,11 +14,12 @@ from figures_lib.config import ConfigError, GraphNetwork
 from figures_lib.gnn import GNN, MessagePassingGNN
 from figures_lib.inference import converge
 from figures_lib.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
-from figures_lib.pipeline import Run, write_json
+from figures_lib.pipeline import Run
 from figures_lib.plans import FULL, TINY, experiment_of
 from figures_lib.rivals import RIVALS, obstacle
 from figures_lib.scoring import gauge_free_r2
 from figures_lib.simulator import simulate
+from figures_lib.storage import write_json
 
 PARTS = {
     *("plan", "machine", "iteration", "accuracy", "rates", "simulators", "scaling"),

@@ -1,5 +1,6 @@
 """The command line: exit codes, and one line for bad input."""
 
+import errno
 import json
 import os
 import subprocess
@@ -113,8 +114,17 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(capsys, arguments):
         (OSError("disk full"), 1, "disk full"),
         (PapermillExecutionError(3, 1, "", "ConfigError", "seed: too odd", []), 2, "too odd"),
         (PapermillExecutionError(3, 1, "", "KeyError", "'x'", []), 1, "KeyError"),
+        (
+            PapermillExecutionError(3, 1, "", "StorageError", "out: full", []),
+            1,
+            "or: out: full",
+        ),
+        (OSError(errno.ENOSPC, "No space left"), 1, "free some space"),
     ],
-    ids=["interrupt", "any", "bad input in a notebook", "any in a notebook"],
+    ids=[
+        *("interrupt", "any", "bad input in a notebook", "any in a notebook"),
+        *("full disk in a notebook", "full disk"),
+    ],
 )
 def test_exit_codes_while_notebooks_run(tmp_path, capsys, monkeypatch, raised, code, told):
     def execute(*_):

@@ -141,8 +141,12 @@ def test_every_figure_reaches_the_executed_notebooks(executed_run: Path) -> None
 def test_executed_again_the_notebooks_print_the_same(
     executed_run: Path, tmp_path: Path
 ) -> None:
-    """Run nbval on what papermill executed: the cache is there, pictures are not compared."""
-    copies = []
+    """Restart & Run All, by nbval, of what papermill executed, in a folder that means nothing.
+
+    Every notebook has a fresh kernel; the cache is found from anywhere, and nothing is added
+    to it. Pictures are not compared.
+    """
+    copies, stages = [], sorted((executed_run / "stages").iterdir())
     for name in NOTEBOOKS:
         copies.append(tmp_path / f"{name}.ipynb")
         shutil.copy(executed_run / "notebooks" / copies[-1].name, copies[-1])
@@ -161,3 +165,6 @@ def test_executed_again_the_notebooks_print_the_same(
         check=False,
     )
     assert answer.returncode == 0, answer.stdout[-4000:]
+    assert sorted((executed_run / "stages").iterdir()) == stages
+    found = {path for path in tmp_path.iterdir() if path.name[0] not in "._"}
+    assert found == {*copies, tmp_path / "sanitize.cfg"}

@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import ROOT, TEST_CONFIG
 
-from figures_lib import pipeline
+from figures_lib import pipeline, stages
 from figures_lib.config import ConfigError
 from figures_lib.pipeline import open_run
 
@@ -32,7 +32,8 @@ METRIC_KEYS = {
     "external_input.windows",
     *("phi.max_error", "psi.max_error", "rollout.r2", "rollout.horizon_frames", "loss.final"),
     *("time.simulate_s", "time.infer_s", "time.total_s", "memory.peak_bytes", "device"),
-    *("profile", "seed", "config_hash"),
+    *("profile", "seed", "config_hash", "identifiability.rank", "identifiability.reasons"),
+    "identifiability.unresolved_neurons",
 }
 
 
@@ -221,7 +222,7 @@ def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
     def slower(*args):
         with monkeypatch.context() as patch:
             patch.setattr(pipeline, "simulate_to_disk", real)
-            patch.setattr(pipeline, "_abandoned", lambda part: False)
+            patch.setattr(stages, "abandoned", lambda part: False)
             open_run(TEST_CONFIG, tmp_path, FAST).simulate()
         return real(*args)
 
@@ -238,7 +239,7 @@ def test_key_is_of_the_code_that_was_loaded(tmp_path, monkeypatch):
     """Editing a module while a kernel runs must not file its results under the new code."""
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     keys = run._simulate_key(), run._infer_key(), run._score_key()
-    monkeypatch.setattr(pipeline, "_file_digest", lambda path: "edited")
+    monkeypatch.setattr(pipeline, "file_digest", lambda path: "edited")
     assert (run._simulate_key(), run._infer_key(), run._score_key()) == keys
 
 
@@ -262,3 +263,15 @@ def _imported(modules):
         text = (ROOT / "figures_lib" / f"{name}.py").read_text()
         waiting |= set(re.findall(r"from figures_lib\.(\w+) import", text)) - found
     return found
+
+
+def test_a_folder_of_results_is_found_from_anywhere(tmp_path, monkeypatch):
+    """An executed notebook names it as seen from the root, and may be opened elsewhere."""
+    for folder in ("repository/runs/mine", "elsewhere"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "ROOT", tmp_path / "repository")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    mine = tmp_path / "repository" / "runs" / "mine"
+    assert open_run(TEST_CONFIG, "runs/mine").out == mine
+    assert open_run(TEST_CONFIG, "runs/new").out == tmp_path / "elsewhere" / "runs" / "new"
+    assert open_run(TEST_CONFIG, mine).out == mine

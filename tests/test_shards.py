@@ -97,8 +97,10 @@ def test_plan_counts_what_a_sweep_exchanges(halves):
     back = plan.pop("back-projection")
     for half in halves:
         share = (NEURONS - half["rows"]) / (NEURONS - 11)  # the plan is that of the largest
+        # single numbers, and who is silent, are not worth planning
         assert half["exchanged"]["reduce"] == pytest.approx(back * share, rel=1e-3)
-        assert half["exchanged"]["broadcast"] == pytest.approx(sum(plan.values()) * share)
+        sent = sum(plan.values()) * share
+        assert half["exchanged"]["broadcast"] == pytest.approx(sent, rel=1e-3)
 
 
 def test_plan_counts_the_arrays_of_a_sweep(single):

@@ -1,0 +1,165 @@
+"""Files of results: whole or absent, written by one process at a time, checked when read."""
+
+import errno
+import fcntl
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, TextIO
+
+from figures_lib.config import ConfigError, OneLineError
+
+LOCK = ".lock"  # in a folder of results; holds the number of the process that writes there
+REFUSALS = {  # by the disk: no program can go on, but the next one may
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ENOTDIR, errno.EEXIST),
+}
+
+
+class StorageError(OneLineError, RuntimeError):
+    """The disk is full or refuses to be written; the message names the place and the remedy."""
+
+
+def refusal(error: BaseException) -> str | None:
+    """What the disk says in an exception, or None if it is about something else."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return os.strerror(error.errno)
+    found = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors reports it
+    if found and int(found.group(1)) in REFUSALS:
+        return os.strerror(int(found.group(1)))
+    return None
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a refusal of the disk into one line that names the place.
+
+    Raises:
+        StorageError: the disk is full, or may not be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        raise StorageError(
+            f"{place}: cannot be written ({reason}); free some space or name another folder, "
+            "then give the same command again"
+        ) from None
+
+
+@contextmanager
+def exclusive(folder: Path, option: str = "--out", lock: str = LOCK) -> Iterator[None]:
+    """Hold a folder of results for this process alone; a killed process holds nothing.
+
+    Args:
+        folder: made if need be.
+        option: of the command line, named if the folder cannot be had.
+        lock: name of the file in it that is held.
+
+    Raises:
+        ConfigError: the folder cannot be written, or another process holds it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = _locked(folder / lock)
+    except BlockingIOError as error:
+        raise ConfigError(
+            f"{option}: {folder} is in use by process {error.strerror}; wait for its end or "
+            "name another folder"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{option}: {folder} cannot be written ({error.strerror}); name another folder"
+        ) from None
+    with file:
+        try:
+            yield
+        finally:
+            Path(file.name).unlink(missing_ok=True)
+
+
+def _locked(path: Path) -> TextIO:
+    """The file, held and with our number in it; BlockingIOError holds the number of another."""
+    while True:
+        file = path.open("a+")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            with file:
+                file.seek(0)
+                raise BlockingIOError(error.errno, file.read() or "unknown") from None
+        with suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(file.fileno()), path.stat()):
+                break
+        file.close()  # its holder ended, and removed it, between the two steps
+    file.truncate(0)
+    file.write(str(os.getpid()))
+    file.flush()
+    return file
+
+
+def part_of(path: Path) -> Path:
+    """Where to write a file before it is renamed into its place; removes what the dead left."""
+    for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        if abandoned(leftover):
+            leftover.unlink(missing_ok=True)
+    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+
+
+def abandoned(part: Path) -> bool:
+    """Whether no other living process writes ``.NAME.PROCESS.*``, something unfinished."""
+    owner = part.name.split(".")[2]
+    if not owner.isdigit() or int(owner) == os.getpid():
+        return True
+    try:
+        os.kill(int(owner), 0)  # signal 0 only asks
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # alive, but of another user
+        return False
+    return False
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one move, so that an interrupted process leaves no half file.
+
+    Raises:
+        StorageError: the disk is full, or may not be written.
+    """
+    part = part_of(path)
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            part.replace(path)
+    except StorageError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_json` wrote.
+
+    Raises:
+        ConfigError: it is not there, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: cannot be read ({reason:.120}); write it again") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping, found {content!r:.60}; write it again")
+    return content
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,403 @@
+"""Every bad input that is tried: what is wrong, what the one line names, the exit code.
+
+``book/testing.md`` shows the same table; ``test_bad_input.py`` keeps them equal.
+"""
+
+import json
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import imageio.v3 as iio
+import numpy as np
+import tifffile
+from conftest import TEST_CONFIG
+from safetensors.numpy import save_file
+
+from figures_lib.notebooks import NOTEBOOKS
+from figures_lib.storage import LOCK
+
+GOOD = TEST_CONFIG.read_text(encoding="utf-8")
+MOVIE, WEIGHTS = "external_input.source", "connectivity.source"
+Arguments = list[str]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row of the table.
+
+    Attributes:
+        what: is wrong.
+        told: words that the line must hold.
+        arguments: of the command line; makes the files that it needs in the folder given.
+        code: exit code.
+    """
+
+    what: str
+    told: str
+    arguments: Callable[[Path], Arguments]
+    code: int = 2
+
+
+def run(folder: Path, *overrides: str, config: Path | str = TEST_CONFIG) -> Arguments:
+    parts = [part for override in overrides for part in ("-p", override)]
+    return ["run", "--config", str(config), "--out", str(folder / "out"), *parts]
+
+
+def override(text: str) -> Callable[[Path], Arguments]:
+    return lambda folder: run(folder, text)
+
+
+def yaml(text: str | bytes) -> Callable[[Path], Arguments]:
+    def arguments(folder: Path) -> Arguments:
+        path = folder / "c.yaml"
+        path.write_bytes(text if isinstance(text, bytes) else text.encode())
+        return run(folder, config=path)
+
+    return arguments
+
+
+def changed(old: str, new: str) -> Callable[[Path], Arguments]:
+    assert old in GOOD
+    return yaml(GOOD.replace(old, new, 1))
+
+
+def source(key: str, name: str, write: Callable[[Path], object]) -> Callable[[Path], Arguments]:
+    def arguments(folder: Path) -> Arguments:
+        write(folder / name)
+        return run(folder, f"{key}={folder / name}")
+
+    return arguments
+
+
+def content(data: bytes) -> Callable[[Path], object]:
+    return lambda path: path.write_bytes(data)
+
+
+def array(values: np.ndarray) -> Callable[[Path], object]:
+    return lambda path: np.save(path, values, allow_pickle=True)
+
+
+def header(shape: tuple[int, ...], sparse: bool = False) -> Callable[[Path], None]:
+    """A .npy file that claims a shape; with ``sparse`` it is as long as it claims."""
+
+    def write(path: Path) -> None:
+        about = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, about)
+            if sparse:
+                file.truncate(file.tell() + 4 * int(np.prod(shape)))
+
+    return write
+
+
+def huge_tif(path: Path) -> None:
+    tifffile.imwrite(path, np.ones((4, 4), np.float32))
+    raw = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        for tag in file.pages[0].tags.values():
+            if tag.name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+                size = 4 if tag.dtype == 4 else 2
+                raw[tag.valueoffset : tag.valueoffset + size] = (60000).to_bytes(size, "little")
+    path.write_bytes(raw)
+
+
+def huge_gif(path: Path) -> None:
+    size = struct.pack("<HH", 65535, 65535)
+    picture = b"\x2c" + bytes(4) + size + b"\x00\x02\x00"
+    path.write_bytes(b"GIF89a" + size + b"\x00\x00\x00" + picture + b"\x3b")
+
+
+def cut_tif(path: Path) -> None:
+    tifffile.imwrite(path, np.ones((9, 64, 64), np.float32))
+    path.write_bytes(path.read_bytes()[:20_000])
+
+
+def uneven_images(path: Path) -> None:
+    path.mkdir()
+    for side in (4, 5):
+        iio.imwrite(path / f"{side}.png", np.zeros((side, 4), np.uint8))
+
+
+def huge_npz(path: Path) -> None:
+    header((2**18, 2**18))(path.with_suffix(".npy"))
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.write(path.with_suffix(".npy"), "w.npy")
+
+
+def huge_safetensors(path: Path) -> None:
+    about = {"w": {"dtype": "F32", "shape": [2**16, 2**16], "data_offsets": [0, 2**34]}}
+    text = json.dumps(about).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text)
+
+
+def cut_safetensors(path: Path) -> None:
+    save_file({"w": np.ones((64, 64), np.float32)}, path)
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def two_arrays(path: Path) -> None:
+    save_file({"a": np.ones((64, 64)), "b": np.ones((64, 64))}, path)
+
+
+def output(make: Callable[[Path], Path]) -> Callable[[Path], Arguments]:
+    def arguments(folder: Path) -> Arguments:
+        return ["run", "--config", str(TEST_CONFIG), "--out", str(make(folder))]
+
+    return arguments
+
+
+def file_in_the_way(folder: Path) -> Path:
+    (folder / "taken").write_text("precious")
+    return folder / "taken"
+
+
+def held(folder: Path) -> Path:
+    """An output folder that another living process holds; it lets go when its parent ends."""
+    (folder / "out").mkdir()
+    code = (
+        "import fcntl, os, sys\nfile = open(sys.argv[1], 'w')\nfcntl.flock(file, 2)\n"
+        "print(os.getpid(), file=file, end='', flush=True)\nprint('held', flush=True)\n"
+        "sys.stdin.read()"
+    )
+    command = [sys.executable, "-c", code, str(folder / "out" / LOCK)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    process = subprocess.Popen(command, **pipes)
+    assert process.stdout.readline() == b"held\n"
+    HOLDERS.append(process)
+    return folder / "out"
+
+
+HOLDERS: list[subprocess.Popen] = []
+
+
+def built(change: Callable[[Path], object]) -> Callable[[Path], Arguments]:
+    """The arguments that build a site from a run of which one file was changed."""
+
+    def arguments(folder: Path) -> Arguments:
+        (folder / "run" / "notebooks").mkdir(parents=True)
+        config = {"profile": "test"}
+        texts = {name: "" for name in ("commit", "python", "processor", "cores")}
+        records = {"config_hash": "a", "config": config, "stages": {}, "packages": {}, **texts}
+        empty = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        for name in ("metrics.json", "provenance.json"):
+            (folder / "run" / name).write_text(json.dumps(records))
+        for name in NOTEBOOKS:
+            (folder / "run" / "notebooks" / f"{name}.ipynb").write_text(json.dumps(empty))
+        change(folder / "run")
+        return ["build", "--run", str(folder / "run"), "--out", str(folder / "out")]
+
+    return arguments
+
+
+def replaced(name: str, text: str) -> Callable[[Path], Arguments]:
+    return built(lambda folder: (folder / name).write_text(text))
+
+
+def sweep(text: str) -> Callable[[Path], Arguments]:
+    def arguments(folder: Path) -> Arguments:
+        (folder / "s.yaml").write_text(f"config: config/fig3_test.yaml\n{text}")
+        return ["sweep", str(folder / "s.yaml"), "--out", str(folder / "out")]
+
+    return arguments
+
+
+LAUGHS = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"{b}: &{b} [{', '.join([f'*{a}'] * 9)}]\n"
+    for a, b in zip("abcdefgh", "bcdefghi", strict=True)
+)
+NAN = np.full((2, 4, 4), np.nan, np.float32)
+
+CASES = [
+    Case("unknown key", "simulation.frmes: unknown key", override("simulation.frmes=5")),
+    Case(
+        "unknown section",
+        "simulaton: unknown key",
+        changed("simulation:", "simulaton:"),
+    ),
+    Case(
+        "missing key",
+        "neuron_types.0.decay: required key is missing",
+        changed("{decay: 1.0, ", "{"),
+    ),
+    Case("a word for a number", "simulation.frames", override("simulation.frames=many")),
+    Case("a fraction for a count", "simulation.frames", override("simulation.frames=1e3")),
+    Case("yes for a seed", "seed", override("seed=true")),
+    Case("a number for a section", "simulation", override("simulation=3")),
+    Case("a name that is no option", "device", override("device=tpu")),
+    Case("negative noise", "simulation.noise", override("simulation.noise=-1")),
+    Case("infinite noise", "simulation.noise", override("simulation.noise=.inf")),
+    Case("noise that is not a number", "simulation.noise", override("simulation.noise=.nan")),
+    Case("a number beyond float32", "simulation.noise", override("simulation.noise=1e300")),
+    Case(
+        "a number that float32 makes zero",
+        "neuron_types.0.width",
+        override("neuron_types.0.width=1e-320"),
+    ),
+    Case("a seed beyond 2³¹", "seed", override("seed=99999999999")),
+    Case("no neuron type", "neuron_types", override("neuron_types=[]")),
+    Case("a type that is not there", "neuron_types.7", override("neuron_types.7.width=1")),
+    Case("an index that is no number", "neuron_types.²", override("neuron_types.²=1")),
+    Case(
+        "more types than neurons",
+        "neuron_types",
+        lambda folder: run(
+            folder,
+            "simulation.neurons=2",
+            "simulation.input_neurons=0",
+            f"neuron_types=[{', '.join(['{decay: 1, self_coupling: 1, width: 1}'] * 3)}]",
+        ),
+    ),
+    Case(
+        "input neurons that form no square",
+        "simulation.input_neurons",
+        override("simulation.input_neurons=15"),
+    ),
+    Case(
+        "more input neurons than neurons",
+        "simulation.input_neurons",
+        override("simulation.input_neurons=100"),
+    ),
+    Case("a range upside down", "external_input.minimum", override("external_input.minimum=2")),
+    Case("an override without =", "dotted.key=value", override("simulation.frames")),
+    Case("an override that is no YAML", "simulation.noise", override("simulation.noise=[")),
+    Case(
+        "more memory than there is",
+        "simulation.neurons: need at least",
+        override("simulation.neurons=10000000"),
+    ),
+    Case(
+        "a network wider than the memory",
+        "field_network",
+        override("field_network.width=100000000"),
+    ),
+    Case(
+        "a recording larger than the disk",
+        "simulation.frames",
+        override("simulation.frames=1000000000"),
+    ),
+    Case("a profile that leaves the folder of runs", "profile", override("profile=../x")),
+    Case("a profile that is a path", "profile", override("profile=/etc")),
+    Case("a profile of two lines", "profile", override('profile="a\\nb"')),
+    Case("no such configuration", "absent.yaml", lambda f: run(f, config=f / "absent.yaml")),
+    Case("a folder for a configuration", "directory", lambda f: run(f, config=f)),
+    Case("a configuration without end", "/dev/zero", lambda f: run(f, config="/dev/zero")),
+    Case("an empty configuration", "mapping", yaml("")),
+    Case("a list for a configuration", "mapping", yaml("- a")),
+    Case("broken YAML", "not valid YAML", yaml("a: [")),
+    Case("bytes that are no text", "not valid YAML", yaml(GOOD.encode() + b"# \xff")),
+    Case("two documents in one file", "not valid YAML", yaml(GOOD + "---\na: 1\n")),
+    Case("a key given twice", "seed: this key is given twice", yaml(GOOD + "seed: 3\n")),
+    Case(
+        "a key given twice in a section",
+        "neurons: this key is given twice",
+        changed("  neurons: 64", "  neurons: 64\n  neurons: 32"),
+    ),
+    Case("nine aliases to the power of nine", "aliases are not accepted", yaml(LAUGHS + GOOD)),
+    Case("an alias in an override", "simulation.noise", override("simulation.noise=*a")),
+    Case(
+        "a tag that calls Python",
+        "could not determine a constructor",
+        yaml(GOOD + "x: !!python/object/apply:os.system [exit]\n"),
+    ),
+    Case("an unknown tag", "could not determine", changed("seed: 0", "seed: !foo 0")),
+    Case("a tag that does not fit", "invalid literal", changed("seed: 0", "seed: !!int x")),
+    Case("a month 13", "month", changed("seed: 0", "seed: 2020-13-45")),
+    Case("a number of 5000 digits", "5000 digits", changed("seed: 0", "seed: " + "9" * 5000)),
+    Case("a thousand brackets", "recursion", yaml("a: " + "[" * 1000 + "]" * 1000)),
+    Case("no such movie", MOVIE, override(f"{MOVIE}=absent.tif")),
+    Case("an empty movie", MOVIE, source(MOVIE, "m.tif", content(b""))),
+    Case("a movie cut short", MOVIE, source(MOVIE, "m.tif", cut_tif)),
+    Case("a movie of words", MOVIE, source(MOVIE, "m.npy", array(np.full((2, 4, 4), "a")))),
+    Case("a pickle for a movie", MOVIE, source(MOVIE, "m.npy", array(np.array([{}])))),
+    Case("a movie with NaN", "NaN", source(MOVIE, "m.npy", array(NAN))),
+    Case("a movie below zero", "positive", source(MOVIE, "m.npy", array(np.zeros((2, 4, 4))))),
+    Case("one image for a movie", "shape", source(MOVIE, "m.npy", array(np.ones((4, 4))))),
+    Case("an unknown format of movie", "unknown format", source(MOVIE, "m.avi", content(b"1"))),
+    Case("a folder without images", "no images", source(MOVIE, "m", Path.mkdir)),
+    Case("images of different sizes", "shape", source(MOVIE, "m", uneven_images)),
+    Case(
+        "a movie that claims 17 GB", MOVIE, source(MOVIE, "m.npy", header((4096, 1024, 1024)))
+    ),
+    Case(
+        "a movie of 4.3 GB",
+        "claims 4.3 GB",
+        source(MOVIE, "m.npy", header((1024, 1024, 1024), sparse=True)),
+    ),
+    Case("a picture that claims 14 GB", "claims 14.4 GB", source(MOVIE, "m.tif", huge_tif)),
+    Case("a picture of 65535² pixels", MOVIE, source(MOVIE, "m.gif", huge_gif)),
+    Case("no such weights", WEIGHTS, override(f"{WEIGHTS}=absent.npy")),
+    Case("empty weights", WEIGHTS, source(WEIGHTS, "w.npy", content(b""))),
+    Case(
+        "weights of another size",
+        "simulation.neurons = 64",
+        source(WEIGHTS, "w.npy", array(np.ones((3, 3)))),
+    ),
+    Case(
+        "weights with NaN",
+        "NaN",
+        source(WEIGHTS, "w.npy", array(np.full((64, 64), np.nan))),
+    ),
+    Case(
+        "weights of words",
+        "real numbers",
+        source(WEIGHTS, "w.npy", array(np.full((64, 64), "a"))),
+    ),
+    Case("weights that claim 275 GB", "262144", source(WEIGHTS, "w.npz", huge_npz)),
+    Case(
+        "weights that claim 17 GB",
+        WEIGHTS,
+        source(WEIGHTS, "w.safetensors", huge_safetensors),
+    ),
+    Case("weights cut short", WEIGHTS, source(WEIGHTS, "w.safetensors", cut_safetensors)),
+    Case("two matrices in one file", "2 arrays", source(WEIGHTS, "w.safetensors", two_arrays)),
+    Case("an unknown format of weights", "unknown", source(WEIGHTS, "w.csv", content(b"1,2"))),
+    Case("a file in the way of the results", "--out", output(file_in_the_way)),
+    Case(
+        "results below a file", "cannot be written", output(lambda f: file_in_the_way(f) / "x")
+    ),
+    Case(
+        "results where nobody may write", "cannot be written", output(lambda _: Path("/proc/x"))
+    ),
+    Case("results that another process is writing", "in use by process", output(held)),
+    Case(
+        "a site from no run",
+        "no complete run",
+        lambda f: ["build", "--run", str(f), "--out", str(f / "out")],
+    ),
+    Case("a site from cut metrics", "metrics.json", replaced("metrics.json", '{"a": 1')),
+    Case("a site from a list of metrics", "metrics.json", replaced("metrics.json", "[]")),
+    Case(
+        "a site from records of another version",
+        "another version",
+        replaced("provenance.json", "{}"),
+    ),
+    Case(
+        "a site from records of another configuration",
+        "different configurations",
+        replaced("metrics.json", '{"config_hash": "b"}'),
+    ),
+    Case(
+        "a site from a damaged notebook",
+        "01_model.ipynb",
+        replaced("notebooks/01_model.ipynb", '{"cells": 3}'),
+    ),
+    Case(
+        "a sweep over a key that is not there",
+        "simulation.nose",
+        sweep("grid: {simulation.nose: [1]}"),
+    ),
+    Case("a sweep over nothing", "grid", sweep("grid: {simulation.noise: []}")),
+    Case(
+        "a sweep of a billion runs",
+        "1000000000 runs",
+        sweep(f"grid: {{{', '.join(f'k{i}: {list(range(10))}' for i in range(9))}}}"),
+    ),
+    Case("a GPU where there is none", "device: 'cuda'", override("device=cuda")),
+    Case("no command", "--help", lambda _: []),
+    Case("an unknown command", "--help", lambda _: ["walk"]),
+]

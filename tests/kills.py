@@ -1,0 +1,172 @@
+"""Kill a run at random moments and continue it: ``python tests/kills.py [COUNT]``.
+
+The same command is given again and again, and killed with SIGKILL, its children included, at
+a moment drawn from the time that an undisturbed run takes; at last it is left alone. Its
+metrics must be those of the undisturbed run, to the digit, and nothing half may remain.
+"""
+
+import json
+import multiprocessing
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIG = ROOT / "config" / "fig3_test.yaml"
+Metrics = dict[str, object]
+VARIES = ("time.", "memory.")  # keys of metrics that no two runs have in common
+TINY = {
+    "simulation.neurons": 24,
+    "simulation.input_neurons": 4,
+    "simulation.frames": 1500,
+    "simulation.warm_up": 10,
+    "inference.shared_sweeps": 1,
+    "inference.neuron_sweeps": 2,
+    "inference.type_sweeps": 1,
+    "graph_network.steps": 9,
+    "field_network.steps": 5,
+}
+
+
+@dataclass(frozen=True)
+class Running:
+    """A command that was started: how to kill it with its children, and how to await it."""
+
+    kill: Callable[[], None]
+    wait: Callable[[], int | None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How many kills there were, by the number of stages then complete, and the metrics."""
+
+    kills: int
+    by_progress: dict[int, int]
+    metrics: Metrics
+
+
+def work(out: str) -> None:
+    """Simulate, infer, score and draw, without notebooks."""
+    import torch
+
+    import figures_lib
+
+    torch.set_num_threads(1)
+    run = figures_lib.open_run(CONFIG, out, TINY)
+    run.score()
+    run.save_figure(figures_lib.figures.training(run.infer().history.sweeps), "training")
+
+
+def stages(out: Path) -> Running:
+    """:func:`work` in a process that need not import anything first."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(["figures_lib"])
+    process = server.Process(target=work, args=(str(out),))
+    process.start()
+
+    def wait() -> int | None:
+        process.join()
+        return process.exitcode
+
+    return Running(process.kill, wait)
+
+
+def book(out: Path) -> Running:
+    """The commands of the README: all notebooks, then the site."""
+    parts = [part for key, value in TINY.items() for part in ("-p", f"{key}={value}")]
+    here = [sys.executable, "-m", "figures_lib"]
+    run = [*here, "run", "--config", str(CONFIG), "--out", str(out), *parts]
+    build = [*here, "build", "--run", str(out), "--out", str(out.with_name("html"))]
+    script = f"import subprocess\nfor one in {[run, build]}: subprocess.run(one, check=True)"
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()  # the first notebook begins
+
+    def kill() -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+    def wait() -> int:
+        process.communicate()
+        return process.returncode
+
+    return Running(kill, wait)
+
+
+def undisturbed(start: Callable[[Path], Running], out: Path) -> tuple[float, Metrics]:
+    """Seconds that the command works, and its metrics."""
+    running = start(out)
+    begun = time.monotonic()
+    assert running.wait() == 0
+    return time.monotonic() - begun, metrics_of(out)
+
+
+def survive(
+    start: Callable[[Path], Running], out: Path, count: int, seconds: float, seed: int
+) -> Outcome:
+    """Kill the command ``count`` times, then let it end."""
+    moments, by_progress = random.Random(seed), Counter[int]()
+    for _ in range(count):
+        running = start(out)
+        time.sleep(moments.uniform(0, seconds))
+        running.kill()
+        running.wait()
+        done = [folder for folder in out.glob("stages/*-*") if folder.name[0] != "."]
+        by_progress[len(done)] += 1
+        if moments.random() < 0.3:  # or all later kills would find the stages complete
+            shutil.rmtree(out, ignore_errors=True)
+    assert start(out).wait() == 0
+    return Outcome(count, dict(sorted(by_progress.items())), metrics_of(out))
+
+
+def metrics_of(out: Path) -> Metrics:
+    """The metrics that two runs must have in common."""
+    metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
+    return {key: value for key, value in metrics.items() if not key.startswith(VARIES)}
+
+
+def leftovers(out: Path) -> list[str]:
+    """Unfinished files and folders in the results."""
+    return sorted(str(path.relative_to(out)) for path in out.rglob(".*"))
+
+
+def main(count: int) -> int:
+    """Most kills in the stages, a fifth of them while notebooks run and the site is built."""
+    alike = 0
+    whole = count // 5
+    for start, kills in ((stages, count - whole), (book, whole)):
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+            calm, killed = Path(folder, "calm", "out"), Path(folder, "killed", "out")
+            seconds, expected = undisturbed(start, calm)
+            outcome = survive(start, killed, kills, seconds, seed=1)
+            same = outcome.metrics == expected
+            alike += outcome.kills * same
+            print(
+                f"{start.__name__}: {outcome.kills} kills within {seconds:.1f} s, by complete "
+                f"stages {outcome.by_progress}; metrics {'the same' if same else 'DIFFER'}; "
+                f"left over: {leftovers(killed) or 'nothing'}",
+                flush=True,
+            )
+    print(f"survived {alike} of {count} kills")
+    return 0 if alike == count else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 50))

@@ -1,0 +1,84 @@
+"""Bad input: one line that names what, where and what to do, and nothing written or lost."""
+
+import resource
+
+import pytest
+import torch
+from bad_input import CASES, HOLDERS, Case
+from conftest import ROOT, TEST_CONFIG
+from test_pipeline import FAST
+
+from figures_lib import __main__ as command_line
+from figures_lib.__main__ import main
+from figures_lib.pipeline import open_run
+from figures_lib.storage import StorageError, exclusive
+
+
+@pytest.fixture(autouse=True)
+def _nothing_runs(monkeypatch):
+    def refuse(*_):
+        raise AssertionError("bad input got as far as the notebooks")
+
+    monkeypatch.setattr(command_line, "execute_notebooks", refuse)
+    yield
+    for process in HOLDERS:
+        process.communicate(timeout=30)
+    HOLDERS.clear()
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
+def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, case: Case):
+    if "cuda" in case.told and torch.cuda.is_available():
+        pytest.skip("CUDA is there")
+    monkeypatch.chdir(tmp_path)
+    arguments = case.arguments(tmp_path)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    capsys.readouterr()
+    assert main(arguments) == case.code
+    error = capsys.readouterr().err
+    assert len(error.splitlines()) == 1
+    assert case.told.lower() in error.lower()
+    assert len(error) < 600
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    assert after == before
+
+
+def test_the_page_shows_every_case():
+    text = (ROOT / "book" / "testing.md").read_text(encoding="utf-8")
+    table = text.split("% bad input\n")[1].split("\n\n")[0].splitlines()[2:]
+    rows = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table]
+    shown = [(what, told.strip("`"), int(code)) for what, told, code in rows]
+    assert shown == [(case.what, case.told, case.code) for case in CASES]
+
+
+@pytest.mark.parametrize(
+    ("stage", "largest"),
+    [("simulate", 100_000), ("infer", 20_000)],
+    ids=["numpy", "safetensors"],
+)
+def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, stage, largest):
+    """The disk refuses what is written beyond a size; with room again, the run continues."""
+    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    if stage == "infer":
+        run.simulate()
+    before = sorted(path.name for path in tmp_path.rglob("*"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
+    try:
+        with pytest.raises(
+            StorageError, match=rf"{stage}-.* cannot be written \(File too large\)"
+        ):
+            run.infer()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    after = [path.name for path in tmp_path.rglob("*") if path.name != "stages"]
+    assert sorted(after) == [name for name in before if name != "stages"]
+    assert len(run.infer().history.sweeps) == 6
+
+
+def test_a_folder_is_let_go_at_the_end_and_on_error(tmp_path):
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
+            raise ZeroDivisionError
+    with exclusive(tmp_path), pytest.raises(Exception, match="in use"), exclusive(tmp_path):
+        pass

@@ -1,0 +1,118 @@
+"""Crash safety: killed runs continue, damaged results are found and computed again."""
+
+import shutil
+from pathlib import Path
+
+import kills
+import pytest
+import torch
+from conftest import TEST_CONFIG
+from kills import leftovers, metrics_of, survive, undisturbed
+from test_pipeline import FAST
+
+from figures_lib import stages
+from figures_lib.pipeline import open_run
+from figures_lib.recording import ACTIVITY
+
+KILLS = 6
+
+
+def test_a_killed_run_ends_as_if_undisturbed(tmp_path):
+    calm, killed = tmp_path / "calm", tmp_path / "killed"
+    seconds, expected = undisturbed(kills.stages, calm)
+    outcome = survive(kills.stages, killed, KILLS, seconds, seed=0)
+    assert outcome.kills == KILLS
+    assert outcome.metrics == expected
+    assert leftovers(killed) == []
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("finished")
+    open_run(TEST_CONFIG, out, FAST).score()
+    return out
+
+
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("simulate", f"recording/{ACTIVITY}"),
+        ("simulate", "truth/truth.safetensors"),
+        ("infer", "gnn.safetensors"),
+        ("infer", "model.json"),
+        ("score", "scores.safetensors"),
+    ],
+)
+def test_a_flipped_byte_is_found_and_the_stage_computed_again(
+    finished, tmp_path, caplog, stage, file
+):
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    (damaged,) = out.glob(f"stages/{stage}-*/{file}")
+    content = damaged.read_bytes()
+    damaged.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
+    open_run(TEST_CONFIG, out, FAST).score()
+    assert damaged.read_bytes() == content or file == "model.json"  # which holds seconds
+    assert f"{file} differs from its checksum; computed again" in caplog.text
+    assert metrics_of(out) == metrics_of(finished)
+
+
+@pytest.mark.parametrize("how", ["lost file", "lost done", "cut done", "another's"])
+def test_an_incomplete_stage_is_computed_again(finished, tmp_path, caplog, how):
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    (folder,) = out.glob("stages/infer-*")
+    if how == "lost file":
+        (folder / "siren.safetensors").unlink()
+    elif how == "lost done":
+        (folder / stages.DONE).unlink()
+    elif how == "cut done":
+        (folder / stages.DONE).write_text('{"stage": ')
+    else:  # a checkpoint of another configuration, put in its place by hand
+        other = tmp_path / "other"
+        open_run(TEST_CONFIG, other, FAST | {"seed": 7}).infer()
+        shutil.rmtree(folder)
+        shutil.copytree(next(other.glob("stages/infer-*")), folder)
+    open_run(TEST_CONFIG, out, FAST).score()
+    assert "computed again" in caplog.text
+    assert metrics_of(out) == metrics_of(finished)
+
+
+def test_a_sound_stage_is_hashed_once_in_a_process(finished, monkeypatch):
+    run, hashed = open_run(TEST_CONFIG, finished, FAST), []
+    monkeypatch.setattr(stages, "_checked", {})
+    real = stages.file_digest
+    monkeypatch.setattr(
+        stages, "file_digest", lambda file: (hashed.append(file), real(file))[1]
+    )
+    run.simulate()
+    first = len(hashed)
+    assert first >= 4
+    run.simulate()
+    assert len(hashed) == first
+
+
+def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
+    """Recording, W*, networks and metrics of two runs in different folders."""
+    open_run(TEST_CONFIG, tmp_path, FAST).score()
+    for name in ("simulate", "infer", "score"):
+        (ours,), (theirs,) = (out.glob(f"stages/{name}-*") for out in (finished, tmp_path))
+        files = [path.relative_to(ours) for path in ours.rglob("*") if path.is_file()]
+        assert files
+        for file in files:
+            if file.name not in (stages.DONE, "model.json"):  # they hold seconds
+                assert (ours / file).read_bytes() == (theirs / file).read_bytes(), file
+    assert metrics_of(tmp_path) == metrics_of(finished)
+
+
+def test_one_thread_or_two(finished, tmp_path):
+    """Sums in another order round differently: stated in the book as equal to a tolerance."""
+    torch.set_num_threads(1)
+    try:
+        open_run(TEST_CONFIG, tmp_path, FAST).score()
+    finally:
+        torch.set_num_threads(2)
+    one, two = metrics_of(tmp_path), metrics_of(finished)
+    for key, value in two.items():
+        if isinstance(value, float):
+            assert one[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
+        else:
+            assert one[key] == value, key

@@ -1,0 +1,174 @@
+"""Numerical health: divergence is found early, and what activity cannot tell is named."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import TEST_CONFIG
+from safetensors.torch import load_file
+from test_pipeline import FAST
+
+from figures_lib import fitting, health, inference
+from figures_lib.config import load_experiment
+from figures_lib.health import InferenceError, identifiability
+from figures_lib.inference import infer
+from figures_lib.pipeline import LAST_GOOD, open_run
+from figures_lib.recording import Recording
+from figures_lib.shards import Shard
+from figures_lib.simulator import SimulationError, simulate, stretches
+
+SILENT, TWINS = [5, 9], [6, 7]
+
+
+@pytest.fixture(scope="module")
+def small():
+    experiment = load_experiment(TEST_CONFIG, FAST)
+    return experiment, simulate(experiment)[0]
+
+
+def altered(recording: Recording, silent=(), twins=()) -> Recording:
+    """The same recording with neurons that never change, or that repeat another."""
+    activity, change = recording.activity.clone(), recording.derivative.clone()
+    for number in silent:
+        activity[:, number], change[:, number] = 0.7, 0.0
+    if twins:
+        activity[:, twins[1]], change[:, twins[1]] = activity[:, twins[0]], change[:, twins[0]]
+    return replace(recording, activity=activity, derivative=change)
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"simulation.time_step": 5.0}, "simulation.time_step × decay is 10, lower it below 2"),
+        ({"neuron_types.0.slope": 1.0}, "a type with a slope"),
+        ({"simulation.noise": 1e5}, "lower simulation.noise"),
+    ],
+)
+def test_a_runaway_simulation_names_the_frame_and_the_cause(changes, cause):
+    with pytest.raises(SimulationError, match=rf"diverged at frame -?\d+.*{cause}"):
+        simulate(load_experiment(TEST_CONFIG, FAST | changes))
+
+
+def test_a_runaway_simulation_is_stopped_within_100_frames(monkeypatch):
+    """The frame at which it is found is less than 100 after the one that it names."""
+    experiment = load_experiment(TEST_CONFIG, FAST | {"neuron_types.0.slope": 0.5})
+    from figures_lib.simulator import draw_truth
+
+    done, named = 0, None
+    try:
+        for states, _ in stretches(experiment, draw_truth(experiment)):
+            assert states.abs().max() < 1e6
+            done += len(states)
+    except SimulationError as error:
+        named = int(str(error).split("frame ")[1].split(":")[0])
+    assert named is not None
+    assert done <= named < done + 100
+
+
+def test_a_runaway_training_is_stopped_within_100_steps(small, monkeypatch):
+    steps = []
+    real = fitting.check_training
+    monkeypatch.setattr(
+        fitting, "check_training", lambda *told: (steps.append(told[1]), real(*told))
+    )
+    experiment = load_experiment(
+        TEST_CONFIG,
+        FAST | {"graph_network.steps": 3000, "graph_network.learning_rate": 1e6},
+    )
+    with pytest.raises(InferenceError, match=r"lower graph_network\.learning_rate") as error:
+        infer(small[1], experiment)
+    assert len(steps) <= 2 * health.CHECK_EVERY + 1
+    assert error.value.last_good["connectivity"].isfinite().all()
+
+
+def test_the_last_good_estimate_is_kept(tmp_path, monkeypatch):
+    """The third sweep of a run gives NaN: the estimate after the second is on the disk."""
+    real, good = inference.converge, []
+
+    def diverges(*arguments):
+        for number, stage in enumerate(real(*arguments)):
+            if number == 2:
+                yield replace(stage, estimate=replace(stage.estimate, loss=float("nan")))
+            good.append(stage.estimate)
+            yield stage
+
+    monkeypatch.setattr(inference, "converge", diverges)
+    with pytest.raises(InferenceError, match="sweep 2 diverged"):
+        open_run(TEST_CONFIG, tmp_path, FAST).infer()
+    kept = load_file(tmp_path / LAST_GOOD)
+    assert torch.equal(kept["connectivity"], good[1].connectivity)
+    assert not list((tmp_path / "stages").glob("*infer-*"))
+
+
+def test_a_recording_without_change_is_refused(small):
+    experiment, recording = small
+    still = replace(recording, derivative=torch.zeros_like(recording.derivative))
+    with pytest.raises(InferenceError, match="does not change"):
+        infer(still, experiment)
+
+
+def test_a_healthy_recording_is_identifiable(small):
+    found = identifiability(small[1])
+    assert found == {
+        "identifiability.rank": 24,
+        "identifiability.unresolved_neurons": 0,
+        "identifiability.reasons": [],
+    }
+
+
+@pytest.mark.parametrize(
+    ("silent", "twins", "rank", "unresolved", "reasons"),
+    [
+        (SILENT, (), 22, 2, ["the activity of neurons 5, 9 never changes"]),
+        ((), TWINS, 23, 2, ["the activities of neurons 6, 7 are not independent"]),
+        (SILENT, TWINS, 21, 4, ["neurons 5, 9 never", "neurons 6, 7 are not"]),
+    ],
+    ids=["silent", "identical", "both"],
+)
+def test_what_cannot_be_told_is_named(small, silent, twins, rank, unresolved, reasons):
+    found = identifiability(altered(small[1], silent, twins))
+    assert found["identifiability.rank"] == rank
+    assert found["identifiability.unresolved_neurons"] == unresolved
+    for told, expected in zip(found["identifiability.reasons"], reasons, strict=True):
+        assert expected in told
+
+
+def test_fewer_frames_than_neurons_are_named(small):
+    recording = small[1]
+    short = replace(
+        recording, activity=recording.activity[:20], derivative=recording.derivative[:20]
+    )
+    found = identifiability(short)
+    assert found["identifiability.rank"] == 19  # the mean takes one
+    assert found["identifiability.unresolved_neurons"] == 24
+    assert found["identifiability.reasons"] == ["20 frames are too few for 24 neurons"]
+    assert infer(short, small[0]).gnn.connectivity.isfinite().all()
+
+
+def test_silent_neurons_get_no_weights(small):
+    experiment, recording = small
+    weights = infer(altered(recording, SILENT, TWINS), experiment).gnn.connectivity.detach()
+    assert weights.isfinite().all()
+    assert (weights[:, SILENT] == 0).all()
+    others = [column for column in range(24) if column not in SILENT]
+    assert (weights[:, others] != 0).any(0).all()
+
+
+def test_the_inverse_without_trouble_is_the_plain_one():
+    messages = torch.randn(30, 400, generator=torch.Generator().manual_seed(0))
+    gram = messages @ messages.T
+    silent = torch.zeros(30, dtype=torch.bool)
+    exact = torch.linalg.inv(gram.double())
+    assert torch.allclose(
+        health.inverse(gram.clone(), silent, Shard(len(gram))).double(), exact, atol=1e-7
+    )
+    silent[3] = True
+    found = health.inverse(gram.clone(), silent, Shard(len(gram)))
+    rest = ~silent
+    exact = torch.linalg.inv(gram[rest][:, rest].double())
+    assert torch.allclose(found[rest][:, rest].double(), exact, atol=1e-7)
+    assert (found[3] == 0).all() and (found[:, 3] == 0).all()
+    with pytest.raises(InferenceError, match="no inverse"):
+        health.inverse(
+            torch.full((4, 4), torch.nan), torch.zeros(4, dtype=torch.bool), Shard(4)
+        )
