@@ -125,7 +125,8 @@ def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
     ]
     return {
         "command": f"`make book PROFILE={provenance['config']['profile']}`",
-        **{name: str(provenance[name]) for name in ("commit", "python", "processor", "cores")},
+        "commit": f"`{provenance['commit']}`",
+        **{name: str(provenance[name]) for name in ("python", "processor", "cores")},
         "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
         "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
     }
