@@ -157,7 +157,7 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(
     assert folder.name == run.key("infer")
     assert torch.equal(found.types, model.types)
     weights, expected = found.gnn.connectivity.detach(), model.gnn.connectivity.detach()
-    assert (weights - expected).abs().max() < 1e-4 * expected.abs().max()
+    assert (weights - expected).abs().max() < 1e-3 * expected.abs().max()
     frames, x = torch.arange(0, 4000, 100), torch.linspace(-5, 5, 50).expand(2, -1)
     for one, other in (
         (found.field(frames), model.field(frames)),
