@@ -11,6 +11,7 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from test_batch import finished_stages, until
 
+from figures_lib import benchmark_figures, benchmark_tables
 from figures_lib.__main__ import main
 from figures_lib.capacity import shard_plan
 from figures_lib.inference import converge
@@ -121,6 +122,16 @@ def test_more_processes_hold_less_and_exchange_as_much():
     alone = shard_plan(2048, 1)
     assert not any(alone.exchange.values())
     assert alone.exchange_seconds == 0 < alone.compute_seconds
+
+
+def test_plans_are_drawn_and_told():
+    plans = [shard_plan(1000, ranks) for ranks in (1, 2, 4)]
+    memory, times = benchmark_figures.shards(plans).axes
+    total = [sum(plan.memory.values()) / 1e9 for plan in plans]
+    assert list(memory.lines[0].get_ydata()) == total
+    assert len(memory.lines) == 1 + len(plans[0].memory)
+    assert list(times.lines[0].get_ydata()) == [plan.compute_seconds for plan in plans]
+    assert [row[0] for row in benchmark_tables.shards(plans).rows] == ["1", "2", "4"]
 
 
 @pytest.mark.parametrize("arguments", [["--config", "absent.yaml"], ["-p", "seed=x"]])
