@@ -77,14 +77,14 @@ def test_plain_papermill_from_root_and_book(tmp_path, executed_run, folder, from
     )
     given = {"config": "config/fig3_test.yaml", "seed": 3, "out": str(executed_run)}
     file = tmp_path / "params.yaml"
-    file.write_text(yaml.safe_dump(given | {"overrides": {"simulation.noise": 0.5}}))
+    file.write_text(yaml.safe_dump(given | {"overrides": {"inference.knots": 20}}))
     command = [sys.executable, "-m", "papermill", source, str(out), "--log-level", "ERROR"]
     each = [word for key, value in given.items() for word in ("-p", key, str(value))]
     command += ["-f", str(file)] if from_file else each
     answer = subprocess.run(command, capture_output=True, text=True, cwd=ROOT / folder)
     assert answer.returncode == 0, answer.stderr
     assert "64 neurons" in out.read_text()
-    assert ("simulation.noise" in out.read_text()) == from_file
+    assert ("inference.knots" in out.read_text()) == from_file
 
 
 def test_module_runs_as_a_command():

@@ -76,6 +76,7 @@ def test_inference_cannot_read_the_truth(experiment, simulated, model):
         "gnn",
         "inference",
         "model",
+        "shards",
         "siren",
         "sweeps",
         "windows",

@@ -9,8 +9,9 @@ import pytest
 import shard_worker
 import torch
 from conftest import ROOT, TEST_CONFIG
-from test_batch import until
+from test_batch import finished_stages, until
 
+from figures_lib import benchmark_figures, benchmark_tables
 from figures_lib.__main__ import main
 from figures_lib.capacity import shard_plan
 from figures_lib.inference import converge
@@ -125,6 +126,16 @@ def test_more_processes_hold_less_and_exchange_as_much():
     assert alone.exchange_seconds == 0 < alone.compute_seconds
 
 
+def test_plans_are_drawn_and_told():
+    plans = [shard_plan(1000, ranks) for ranks in (1, 2, 4)]
+    memory, times = benchmark_figures.shards(plans).axes
+    total = [sum(plan.memory.values()) / 1e9 for plan in plans]
+    assert list(memory.lines[0].get_ydata()) == total
+    assert len(memory.lines) == 1 + len(plans[0].memory)
+    assert list(times.lines[0].get_ydata()) == [plan.compute_seconds for plan in plans]
+    assert [row[0] for row in benchmark_tables.shards(plans).rows] == ["1", "2", "4"]
+
+
 @pytest.mark.parametrize("arguments", [["--config", "absent.yaml"], ["-p", "seed=x"]])
 def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
     config = [] if "--config" in arguments else ["--config", str(TEST_CONFIG)]
@@ -132,35 +143,37 @@ def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
-def test_a_killed_process_ends_the_command_and_the_same_command_continues(
-    tmp_path, simulated, model
-):
+def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_path):
     """The result is the stage that a single process would have left."""
-    command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", tmp_path]
+    few = {"simulation.frames": 2000, "graph_network.steps": 60, "field_network.steps": 40}
+    out = tmp_path / "two"
+    command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", out]
+    command += [word for key, value in few.items() for word in ("-p", f"{key}={value}")]
     with together(*command, stderr=subprocess.DEVNULL) as process:
-        until(lambda: list(tmp_path.glob("stages/.infer-*")), 120)
+        until(lambda: list(out.glob("stages/.infer-*")), 120)
         ranks = psutil.Process(process.pid).children(recursive=True)
         workers = [one for one in ranks if "figures_lib" in one.cmdline()]
         assert len(workers) == 2
         workers[1].kill()
         assert process.wait(timeout=60) == 1
-    assert not list(tmp_path.glob("stages/infer-*"))
-    simulated_at = [p.stat().st_mtime_ns for p in tmp_path.glob("stages/simulate-*/done.json")]
+    assert not list(out.glob("stages/infer-*"))
+    before = finished_stages(out)
     with together(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         told, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
-    assert told.count("sweep") == len(model.history.sweeps)
-    again = [p.stat().st_mtime_ns for p in tmp_path.glob("stages/simulate-*/done.json")]
-    assert again == simulated_at
+    after = finished_stages(out)
+    assert {name: after[name] for name in before} == before
 
-    (folder,) = tmp_path.glob("stages/*infer-*")
-    found = Model.load(folder)
-    run = open_run(TEST_CONFIG, tmp_path)
+    run = open_run(TEST_CONFIG, tmp_path / "one", few)
+    model, simulated = run.infer(), run.simulate()
+    (folder,) = out.glob("stages/*infer-*")  # nothing is left of the killed attempt
     assert folder.name == run.key("infer")
+    found = Model.load(folder)
+    assert told.count("sweep") == len(model.history.sweeps)
     assert torch.equal(found.types, model.types)
     weights, expected = found.gnn.connectivity.detach(), model.gnn.connectivity.detach()
-    assert (weights - expected).abs().max() < 1e-4 * expected.abs().max()
-    frames, x = torch.arange(0, 4000, 100), torch.linspace(-5, 5, 50).expand(2, -1)
+    assert (weights - expected).abs().max() < 1e-3 * expected.abs().max()
+    frames, x = torch.arange(0, 2000, 100), torch.linspace(-5, 5, 50).expand(2, -1)
     for one, other in (
         (found.field(frames), model.field(frames)),
         (found.update(x), model.update(x)),
@@ -168,5 +181,5 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(
     ):
         assert (one - other).abs().max() < 0.01 * other.abs().max()  # training amplifies
     ours, theirs = (score(*simulated, one).metrics for one in (found, model))
-    for key in ("connectivity.r2", "external_input.r2", "rollout.r2", "types.accuracy"):
+    for key in ("connectivity.r2", "external_input.r2", "types.accuracy"):
         assert ours[key] == pytest.approx(theirs[key], abs=1e-3), key
