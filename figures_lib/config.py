@@ -131,7 +131,7 @@ class ExternalInput(Section):
 class FieldNetwork(Section):
     """The SIREN that represents the field Ω*(x, y, t), and how it is fitted."""
 
-    layers: PositiveInt = 4
+    layers: Annotated[int, Field(ge=2, le=LARGE)] = 4
     width: PositiveInt = 256
     omega: Positive = 30.0
     time_scale: Positive = 3.0

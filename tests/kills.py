@@ -130,7 +130,7 @@ def survive(
         running.wait()
         done = [folder for folder in out.glob("stages/*-*") if folder.name[0] != "."]
         by_progress[len(done)] += 1
-        if moments.random() < 0.3:  # or all later kills would find the stages complete
+        if len(done) == 3 or moments.random() < 0.1:  # to kill what is finished proves nothing
             shutil.rmtree(out, ignore_errors=True)
     assert start(out).wait() == 0
     return Outcome(count, dict(sorted(by_progress.items())), metrics_of(out))

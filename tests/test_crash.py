@@ -1,9 +1,12 @@
 """Crash safety: killed runs continue, damaged results are found and computed again."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import kills
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from conftest import TEST_CONFIG
@@ -116,3 +119,17 @@ def test_one_thread_or_two(finished, tmp_path):
             assert one[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
         else:
             assert one[key] == value, key
+
+
+def test_what_the_dead_left_is_removed(finished, tmp_path):
+    """Parts of files that a killed process was writing go when the file is written again."""
+    out = Path(shutil.copytree(finished, tmp_path / "out"))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (out / "figures").mkdir(exist_ok=True)
+    (out / f".metrics.{dead.pid}.json").write_text("{")
+    (out / "figures" / f".loss.{dead.pid}.png").write_bytes(b"half")
+    run = open_run(TEST_CONFIG, out, FAST)
+    run.score()
+    run.save_figure(plt.figure(), "loss")
+    assert leftovers(out) == []
