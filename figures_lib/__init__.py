@@ -1,10 +1,17 @@
 """Figure 3 of Allier et al. (arXiv 2602.13325), from nothing: simulate, infer, score, draw."""
 
-from figures_lib import benchmark_figures, benchmark_tables, figures, study_figures, viewers
+from figures_lib import (
+    benchmark_figures,
+    benchmark_tables,
+    figures,
+    study_figures,
+    viewers,
+    widgets,
+)
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.pipeline import Run, open_run
 from figures_lib.studies import study_results
-from figures_lib.widgets import LiveProgress
+from figures_lib.training import LiveProgress
 
 __all__ = [
     "ConfigError",
@@ -19,4 +26,5 @@ __all__ = [
     "study_figures",
     "study_results",
     "viewers",
+    "widgets",
 ]

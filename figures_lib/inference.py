@@ -81,23 +81,37 @@ def infer(
     """
     settings = experiment.inference
     torch.manual_seed(experiment.seed if settings.seed is None else settings.seed)
-    if settings.derivative == "differences":
-        recording = recording.with_differences()
     history: list[Sweep] = []
     last: dict[str, Stage] = {}
+    for stage, sweep in reported(recording, experiment, device):
+        history.append(sweep)
+        if progress is not None:
+            progress(sweep)
+        last["single" if stage.types is None else "type"] = stage
+    return _finish(recording, experiment, last["single"], last["type"], history)
+
+
+def reported(
+    recording: Recording, experiment: Experiment, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Stage, Sweep]]:
+    """The sweeps of :func:`converge`, each with what it has to report.
+
+    They are computed one by one as they are asked for, so whoever asks may stop at any time.
+
+    Raises:
+        InferenceError: a sweep produced non-finite values.
+    """
+    if experiment.inference.derivative == "differences":
+        recording = recording.with_differences()
     started = time.perf_counter()
-    for stage in converge(recording, experiment, device):
+    for index, stage in enumerate(converge(recording, experiment, device)):
         if not math.isfinite(stage.estimate.loss):
             raise InferenceError(
-                f"sweep {len(history)} ({stage.phase}) gave non-finite values: look for silent "
+                f"sweep {index} ({stage.phase}) gave non-finite values: look for silent "
                 "or runaway neurons in the recording, or raise inference.frames_per_neuron"
             )
-        history.append(_report(stage, len(history), time.perf_counter() - started))
-        if progress is not None:
-            progress(history[-1])
-        last["single" if stage.types is None else "type"] = stage
+        yield stage, _report(stage, index, time.perf_counter() - started)
         started = time.perf_counter()
-    return _finish(recording, experiment, last["single"], last["type"], history)
 
 
 def converge(

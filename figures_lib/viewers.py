@@ -22,13 +22,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from figures_lib.figures import TYPE_COLOURS
+from figures_lib.figures import CURVES, TYPE_COLOURS
 from figures_lib.pipeline import Run
 from figures_lib.scoring import fit_scales
 
 MOVIE_FRAMES = 256  # shown frames: as many as the published movie has images, less one
 EDGES = 20_000  # of the connectivity that are drawn
-CURVES = 60  # neurons whose functions are drawn while they form
 TRACES, TRACE_FRAMES, SPACING = 100, 10_000, 25.0  # panel c: neurons, frames, distance in x
 
 
@@ -130,8 +129,8 @@ def movie(run: Run) -> Viewer:
         "timeStep": recording.time_step,
         "low": float(true.min()),
         "high": float(true.max()),
-        "spread": _round_up(3 * float(difference.std())),
-        "bound": _round_up(3 * float(activity.std())),
+        "spread": round_up(3 * float(difference.std())),
+        "bound": round_up(3 * float(activity.std())),
     }
     _write(run, "movie", arrays, about)
     return Viewer("movie", "The hidden movie, true and learned, and the activity")
@@ -296,7 +295,7 @@ def _colour_map(name: str) -> Packed:
     return exact(colours[:, :3], np.uint8)
 
 
-def _round_up(value: float) -> float:
+def round_up(value: float) -> float:
     """The next number with one digit: a bound that a colour bar can show."""
     power = 10.0 ** np.floor(np.log10(max(value, 1e-6)))
     return float(f"{np.ceil(value / power) * power:.1g}")
