@@ -43,10 +43,12 @@ class Canvas:
                 faster and keeps a moving picture still.
         """
         with _drawing, figures.style():
+            if layout:  # before colour bars are made, whose place depends on it
+                self.figure.set_layout_engine("constrained")
             yield self.figure
-            self.figure.set_layout_engine("constrained" if layout else "none")
             png = io.BytesIO()
             self.figure.savefig(png, format="png", pil_kwargs={"compress_level": 1})
+            self.figure.set_layout_engine("none")
             self.image.value = png.getvalue()
 
 

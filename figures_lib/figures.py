@@ -332,6 +332,8 @@ def plot_progress(axes: Sequence[Axes], sweeps: Sequence[Sweep]) -> None:
     plot_loss(axes[0], sweeps)
     plot_tables(axes[1], last, last.update[chosen], grey, "φ$_i$(x)")
     plot_tables(axes[2], last, last.transfer[chosen], grey, "ψ$_i$(x)")
+    losses = [sweep.loss for sweep in sweeps]
+    axes[0].set_ylim(min(1e-2, 0.5 * min(losses)), max(1.0, *losses))
     axes[0].set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
 
 

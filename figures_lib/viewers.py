@@ -39,11 +39,13 @@ class Viewer:
         kind: name of its script and of its data file.
         label: what it shows, for a screen reader.
         onclick: label of a button that starts it; without one it starts when it is near.
+        hint: where it moves, for whoever sees the place empty.
     """
 
     kind: str
     label: str
     onclick: str = ""
+    hint: str = "moves in the built site, where scripts may run"
 
     def _repr_html_(self) -> str:
         label, onclick = (html.escape(text) for text in (self.label, self.onclick))
@@ -51,7 +53,7 @@ class Viewer:
         return (
             f'<div class="viewer" id="viewer-{self.kind}" role="group" aria-label="{label}"'
             f' data-viewer="{self.kind}"{asks}>\n'
-            f"<p>{label}: moves in the built site, where scripts may run.</p>\n</div>"
+            f"<p>{label}: {html.escape(self.hint)}.</p>\n</div>"
         )
 
 

@@ -5,6 +5,7 @@ returns a widget. A notebook with a kernel shows the widget, the built site the 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import ipywidgets
@@ -23,6 +24,7 @@ from figures_lib.training import training
 from figures_lib.viewers import Viewer
 
 __all__ = ["connectivity", "functions", "movie", "playground", "traces", "training"]
+HINT = "moves in the built site, where scripts may run, and in JupyterLab once its cell is run"
 FIELD_SAMPLE = 9  # frames from which the range of the field's error is told
 
 
@@ -40,7 +42,7 @@ class ViewerPanel(Panel):
 
     def still(self) -> Mapping[str, Any]:
         """The place holder of the viewer."""
-        return {"text/html": self.viewer._repr_html_()}
+        return {"text/html": replace(self.viewer, hint=HINT)._repr_html_()}
 
 
 class Movie(ViewerPanel):
