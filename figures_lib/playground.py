@@ -65,6 +65,7 @@ class Playground(Panel):
         types: for each neuron type its parameters, by their name in the configuration.
         frame: what is shown of the recording.
         problem: what is wrong with the values, if they cannot be simulated.
+        table: standard deviations of the activity, now and before.
         experiment: what was simulated last.
         recording: its activity.
         truth: the network behind it.
@@ -73,7 +74,7 @@ class Playground(Panel):
     def __init__(self, run: Run) -> None:
         self._base = small(run.experiment)
         self._make_controls(self._base)
-        self.problem, self._table = ipywidgets.HTML(), ipywidgets.HTML()
+        self.problem, self.table = ipywidgets.HTML(), ipywidgets.HTML()
         label = "Field, activity and traces of the simulated network"
         rows = [
             [self.noise, self.contrast, self.frames, self.seed, self.source],
@@ -82,7 +83,7 @@ class Playground(Panel):
             [player(self.frame), self.frame],
         ]
         super().__init__(Canvas(9.6, 5.6, label), rows)
-        self.box.children = (*self.box.children, self._table)
+        self.box.children = (*self.box.children, self.table)
         self._before: list[float] | None = None
         for control in self._inputs():
             control.observe(self.simulate, "value")
@@ -225,7 +226,7 @@ class Playground(Panel):
         for name, values in rows:
             numbers = "".join(f"<td>{value:.2f}</td>" for value in values)
             cells.append(f"<tr><th>{name}</th>{numbers}</tr>")
-        self._table.value = f"<table>{''.join(cells)}</table>"
+        self.table.value = f"<table>{''.join(cells)}</table>"
         self._before = now
 
 
