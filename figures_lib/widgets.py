@@ -18,12 +18,11 @@ from figures_lib import figures, viewers
 from figures_lib.canvas import Canvas, Panel, player, slider, type_toggles
 from figures_lib.fields import images_from_grid
 from figures_lib.pipeline import Run
-from figures_lib.playground import playground
+from figures_lib.playground import playground as playground  # offered here too
 from figures_lib.scoring import fit_scales
-from figures_lib.training import training
+from figures_lib.training import training as training
 from figures_lib.viewers import Viewer
 
-__all__ = ["connectivity", "functions", "movie", "playground", "traces", "training"]
 HINT = "moves in the built site, where scripts may run, and in JupyterLab once its cell is run"
 FIELD_SAMPLE = 9  # frames from which the range of the field's error is told
 
