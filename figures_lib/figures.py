@@ -333,6 +333,7 @@ def plot_progress(axes: Sequence[Axes], sweeps: Sequence[Sweep]) -> None:
     plot_tables(axes[1], last, last.update[chosen], grey, "φ$_i$(x)")
     plot_tables(axes[2], last, last.transfer[chosen], grey, "ψ$_i$(x)")
     losses = [sweep.loss for sweep in sweeps]
+    axes[0].set_xlim(-0.5, max(4.5, last.index + 0.5))
     axes[0].set_ylim(min(1e-2, 0.5 * min(losses)), max(1.0, *losses))
     axes[0].set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
 
