@@ -66,6 +66,7 @@ def lab(executed_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         f"JUPYTERLAB_{what}_DIR": str(folder / what) for what in ("SETTINGS", "WORKSPACES")
     }
     place |= {"JUPYTER_CONFIG_DIR": str(folder / "config"), "PYTHONPATH": str(ROOT)}
+    place["JUPYTER_RUNTIME_DIR"] = str(folder / "runtime")
     log = (folder / "lab.log").open("wb")
     server = subprocess.Popen(command, env={**os.environ, **place}, stdout=log, stderr=log)
     address = f"http://127.0.0.1:{port}"
