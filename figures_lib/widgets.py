@@ -116,7 +116,7 @@ class Connectivity(ViewerPanel):
         sender: type of the sending neuron j; the number of types stands for all.
         receiver: type of the receiving neuron i, likewise.
         scales: "raw" or "fitted": W* as it is, or with scales fitted to the truth.
-        zoom: power of two by which the picture is enlarged.
+        zoom: factor by which the picture is enlarged.
     """
 
     def __init__(self, run: Run) -> None:
@@ -140,7 +140,9 @@ class Connectivity(ViewerPanel):
             options={"raw W*": "raw", "scales fitted to the truth": "fitted"},
             style={"button_width": "auto"},
         )
-        self.zoom = ipywidgets.FloatSlider(max=6, step=0.5, description="zoom 2^")
+        self.zoom = ipywidgets.FloatLogSlider(
+            value=1, base=2, min=0, max=6, step=0.5, description="zoom", readout_format=".3g"
+        )
         viewer = viewers.connectivity(run)
         rows = [[self.sender, self.receiver], [self.scales, self.zoom]]
         super().__init__(viewer, Canvas(6.4, 5.4, viewer.label), rows)
@@ -161,7 +163,7 @@ class Connectivity(ViewerPanel):
         chosen = (self._senders == sender) | torch.tensor(sender == count)
         chosen &= (self._receivers == receiver) | torch.tensor(receiver == count)
         bound = 1.05 * float(torch.stack([self._true, learned]).abs().max())
-        bound /= 2**self.zoom.value
+        bound /= self.zoom.value
         with self.canvas.redrawn(layout=True) as figure:
             figure.clear()
             ax = figure.subplots()

@@ -133,7 +133,7 @@ def test_connectivity_tells_the_scores_of_what_is_chosen(
     kernel.do("connectivity.sender.value = connectivity.receiver.value = 2")
     assert changed("connectivity", "connectivity.scales.value = 'fitted'")
     assert f"R² = {gauge_free_r2(true, learned):.6f}" in kernel.told("connectivity")
-    assert changed("connectivity", "connectivity.zoom.value = 2")
+    assert changed("connectivity", "connectivity.zoom.value = 4")
 
 
 def test_functions_follow_sweep_stage_and_types(
