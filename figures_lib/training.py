@@ -154,7 +154,7 @@ class Training(Panel):
             return "No sweep was completed."
         r2 = gauge_free_r2(self._truth.connectivity, self.stage.estimate.connectivity)
         text = (
-            f"Stopped after {len(self.sweeps)} sweeps{', the last' if self.over else ''}. "
+            f"Stopped after sweep {self.sweeps[-1].index}{', the last' if self.over else ''}. "
             f"Scored with the truth: R² of the weights {r2:.4f}, row and column scales fitted"
         )
         if self.stage.types is None:
