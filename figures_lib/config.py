@@ -223,13 +223,27 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
             impossible. The message is one line: key, value found, what is allowed.
     """
     path = Path(path)
-    tree = read_yaml(path)
-    for key, value in (overrides or {}).items():
+    return _experiment(read_yaml(path), overrides or {}, f"{path}: ")
+
+
+def change_experiment(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
+    """The same experiment with the values of some dotted keys replaced.
+
+    Raises:
+        ConfigError: as :func:`load_experiment`.
+    """
+    return _experiment(experiment.model_dump(mode="json"), overrides)
+
+
+def _experiment(
+    tree: dict[str, Any], overrides: Mapping[str, Any], where: str = ""
+) -> Experiment:
+    for key, value in overrides.items():
         _override(tree, key, value)
     try:
         return Experiment.model_validate(tree)
     except ValidationError as error:
-        raise ConfigError(f"{path}: {one_line(error, Experiment)}") from None
+        raise ConfigError(where + one_line(error, Experiment)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from torch import Tensor
 
 from figures_lib.fields import images_from_grid
@@ -26,7 +27,9 @@ TYPE_COLOURS = (
     *("#8C6D31", "#5254A3", "#637939", "#7B4173"),
 )
 TRUE_COLOUR = "#c9c9c9"
+CURVES = 60  # neurons whose functions are drawn while they form
 PHASE_COLOURS = {"shared": "#f2f2f2", "neuron": "#e3edf7", "type": "#e8f3ea"}
+POINTS = 1500  # pixels across a trace that is looked at in a notebook
 STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -70,6 +73,21 @@ def plot_layout(
     return ax
 
 
+def plot_field(
+    ax: Axes,
+    values: Float[Tensor, " input"],
+    title: str,
+    limits: tuple[float, float],
+    cmap: str = "gray",
+) -> AxesImage:
+    """A field on the grid of modulated neurons, with a colour bar; hands out the image."""
+    low, high = limits
+    shown = ax.imshow(images_from_grid(values), cmap=cmap, vmin=low, vmax=high)
+    ax.set(xticks=[], yticks=[], title=title)
+    ax.figure.colorbar(shown, ax=ax, shrink=0.8)
+    return shown
+
+
 def layout(
     positions: Float[Tensor, "neuron 2"],
     field: Float[Tensor, " neuron"],
@@ -97,14 +115,9 @@ def traces(
     """Figure 3 c: time series of some neurons, offset by rank and coloured by type."""
     with style():
         figure, ax = plt.subplots(figsize=(8, 7))
-        frames = np.arange(len(activity))
-        for rank, neuron in enumerate(neurons.tolist()):
-            series = activity[:, neuron].numpy() + spacing * rank
-            colour = TYPE_COLOURS[int(types[neuron]) % len(TYPE_COLOURS)]
-            ax.plot(frames, series, color=colour, lw=0.4, rasterized=True)
-        ticks = np.linspace(0, len(neurons) - 1, 6).round().astype(int)
-        ax.set_yticks(ticks * spacing, [str(int(neurons[k])) for k in ticks])
-        ax.set(xlabel="time (frames)", ylabel="neuron index", xlim=(0, len(activity)))
+        frames = torch.arange(len(activity))
+        plot_traces(ax, frames, activity[:, neurons], neurons, types, spacing)
+        ax.set(xlim=(0, len(activity)))
         ax.margins(y=0.01)
         top = ax.secondary_xaxis(
             "top",
@@ -128,6 +141,44 @@ def traces(
             rotation=90,
         )
     return figure
+
+
+def plot_traces(
+    ax: Axes,
+    frames: Int[Tensor, " time"],
+    series: Float[Tensor, "time shown"],
+    neurons: Int[Tensor, " shown"],
+    types: Int[Tensor, " neuron"],
+    spacing: float,
+    named: int = 6,
+) -> Axes:
+    """Time series above each other, in the colour of their type; ``named`` of them numbered."""
+    for rank, colour in enumerate(colours(types[neurons])):
+        ax.plot(frames, series[:, rank] + spacing * rank, color=colour, lw=0.4, rasterized=True)
+    ticks = np.linspace(0, len(neurons) - 1, min(named, len(neurons))).round().astype(int)
+    ax.set_yticks(ticks * spacing, [str(int(neurons[k])) for k in ticks])
+    ax.set(xlabel="time (frames)", ylabel="neuron index")
+    return ax
+
+
+def extremes(
+    series: Float[Tensor, "time neuron"], points: int = POINTS
+) -> tuple[Int[Tensor, " point"], Float[Tensor, "point neuron"]]:
+    """The least and the largest value of every pixel, where pixels cover several frames.
+
+    Args:
+        series: one column a neuron.
+        points: number of pixels.
+
+    Returns:
+        Frames and values; the series itself where there are pixels for all of it.
+    """
+    step = max(1, len(series) // points)
+    if step == 1:
+        return torch.arange(len(series)), series
+    blocks = series[: len(series) // step * step].unflatten(0, (-1, step))
+    frames = torch.arange(len(blocks)).repeat_interleave(2) * step
+    return frames, torch.stack([blocks.amin(1), blocks.amax(1)], 1).flatten(0, 1)
 
 
 def plot_comparison(
@@ -184,7 +235,7 @@ def embedding(embedding: Float[Tensor, "neuron 2"], types: Int[Tensor, " neuron"
     with style():
         figure, ax = plt.subplots(figsize=(4.6, 4.2))
         plot_embedding(ax, embedding, types)
-        _type_legend(ax, types)
+        type_legend(ax, types)
     return figure
 
 
@@ -225,7 +276,7 @@ def functions(
         figure, ax = plt.subplots(figsize=(5.2, 4))
         plot_functions(ax, x, true, learned, label)
         ax.plot([], [], color=TRUE_COLOUR, lw=6, label="true")
-        _type_legend(ax, torch.arange(len(x)))
+        type_legend(ax, torch.arange(len(x)))
     return figure
 
 
@@ -271,6 +322,20 @@ def plot_tables(
         ax.plot(sweep.knots, series, color=tint, lw=0.5, alpha=0.6)
     ax.set(xlabel="activity x", ylabel=label)
     return ax
+
+
+def plot_progress(axes: Sequence[Axes], sweeps: Sequence[Sweep]) -> None:
+    """Loss so far, and φ_i and ψ_i of some neurons after the last sweep, on three axes."""
+    last = sweeps[-1]
+    chosen = torch.linspace(0, len(last.update) - 1, min(CURVES, len(last.update))).long()
+    grey = ["0.3"] * len(chosen)
+    plot_loss(axes[0], sweeps)
+    plot_tables(axes[1], last, last.update[chosen], grey, "φ$_i$(x)")
+    plot_tables(axes[2], last, last.transfer[chosen], grey, "ψ$_i$(x)")
+    losses = [sweep.loss for sweep in sweeps]
+    axes[0].set_xlim(-0.5, max(4.5, last.index + 0.5))
+    axes[0].set_ylim(min(1e-2, 0.5 * min(losses)), max(1.0, *losses))
+    axes[0].set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
 
 
 def evolution(
@@ -320,9 +385,9 @@ def _stages(count: int) -> list[str]:
     return ["start", *(f"stage {k}" for k in range(1, count - 1)), "end"][:count]
 
 
-def _type_legend(ax: Axes, types: Int[Tensor, " neuron"]) -> None:
+def type_legend(ax: Axes, types: Int[Tensor, " neuron"], prefix: str = "") -> None:
+    """The colours of the types that there are."""
     for k in types.unique().tolist():
-        ax.plot(
-            [], [], "-", lw=3, color=TYPE_COLOURS[k % len(TYPE_COLOURS)], label=f"type {k + 1}"
-        )
+        colour, label = TYPE_COLOURS[k % len(TYPE_COLOURS)], f"{prefix}type {k + 1}"
+        ax.plot([], [], "-", lw=3, color=colour, label=label)
     ax.legend(fontsize=8)

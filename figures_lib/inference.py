@@ -81,31 +81,47 @@ def infer(
     """
     settings = experiment.inference
     torch.manual_seed(experiment.seed if settings.seed is None else settings.seed)
-    if settings.derivative == "differences":
-        recording = recording.with_differences()
-    check_recording(recording)
     history: list[Sweep] = []
     last: dict[str, Stage] = {}
+    for stage, sweep in reported(recording, experiment, device):
+        history.append(sweep)
+        if progress is not None:
+            progress(sweep)
+        last["single" if stage.types is None else "type"] = stage
+    try:
+        return _finish(recording, experiment, last["single"], last["type"], history)
+    except InferenceError as error:
+        raise InferenceError(str(error), _arrays(last["type"])) from None
+
+
+def reported(
+    recording: Recording, experiment: Experiment, device: torch.device | str = "cpu"
+) -> Iterator[tuple[Stage, Sweep]]:
+    """The sweeps of :func:`converge`, each with what it has to report.
+
+    They are computed one by one as they are asked for, so whoever asks may stop at any time.
+
+    Raises:
+        InferenceError: a sweep diverged; it holds the last good estimate.
+    """
+    if experiment.inference.derivative == "differences":
+        recording = recording.with_differences()
+    check_recording(recording)
+    index, last = 0, None
     try:
         started = time.perf_counter()
         for stage in converge(recording, experiment, device):
             if not stage.estimate.loss <= LARGEST_LOSS:
                 raise InferenceError(f"phase {stage.phase}, loss {stage.estimate.loss:.3g}")
-            history.append(_report(stage, len(history), time.perf_counter() - started))
-            if progress is not None:
-                progress(history[-1])
-            last["single" if stage.types is None else "type"] = stage
+            yield stage, _report(stage, index, time.perf_counter() - started)
+            index, last = index + 1, stage
             started = time.perf_counter()
     except (InferenceError, torch.linalg.LinAlgError) as error:
         raise InferenceError(
-            f"sweep {len(history)} diverged ({error}); look for silent or runaway neurons in "
-            "the recording, or raise inference.frames_per_neuron or simulation.noise",
-            _arrays([*last.values()][-1]) if last else None,
+            f"sweep {index} diverged ({error}); look for silent or runaway neurons in the "
+            "recording, or raise inference.frames_per_neuron or simulation.noise",
+            None if last is None else _arrays(last),
         ) from None
-    try:
-        return _finish(recording, experiment, last["single"], last["type"], history)
-    except InferenceError as error:
-        raise InferenceError(str(error), _arrays(last["type"])) from None
 
 
 def _arrays(stage: Stage) -> dict[str, Tensor]:

@@ -6,13 +6,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 
+from figures_lib.canvas import VIEW
 from figures_lib.storage import part_of
 
 ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
-NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies")
+NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -83,7 +85,16 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], folder: Pat
         )
         notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
         notebook.metadata.pop("papermill", None)  # it records the paths of this machine
+        drop_widgets(notebook)
         papermill.iorw.write_ipynb(notebook, str(part))
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def drop_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Forget widgets, whose kernel is gone; what stands for them without one stays."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(VIEW, None)

@@ -22,13 +22,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from figures_lib.figures import TYPE_COLOURS
+from figures_lib.figures import CURVES, TYPE_COLOURS
 from figures_lib.pipeline import Run
 from figures_lib.scoring import fit_scales
 
 MOVIE_FRAMES = 256  # shown frames: as many as the published movie has images, less one
 EDGES = 20_000  # of the connectivity that are drawn
-CURVES = 60  # neurons whose functions are drawn while they form
 TRACES, TRACE_FRAMES, SPACING = 100, 10_000, 25.0  # panel c: neurons, frames, distance in x
 
 
@@ -40,11 +39,13 @@ class Viewer:
         kind: name of its script and of its data file.
         label: what it shows, for a screen reader.
         onclick: label of a button that starts it; without one it starts when it is near.
+        hint: where it moves, for whoever sees the place empty.
     """
 
     kind: str
     label: str
     onclick: str = ""
+    hint: str = "moves in the built site, where scripts may run"
 
     def _repr_html_(self) -> str:
         label, onclick = (html.escape(text) for text in (self.label, self.onclick))
@@ -52,7 +53,7 @@ class Viewer:
         return (
             f'<div class="viewer" id="viewer-{self.kind}" role="group" aria-label="{label}"'
             f' data-viewer="{self.kind}"{asks}>\n'
-            f"<p>{label}: moves in the built site, where scripts may run.</p>\n</div>"
+            f"<p>{label}: {html.escape(self.hint)}.</p>\n</div>"
         )
 
 
@@ -130,8 +131,8 @@ def movie(run: Run) -> Viewer:
         "timeStep": recording.time_step,
         "low": float(true.min()),
         "high": float(true.max()),
-        "spread": _round_up(3 * float(difference.std())),
-        "bound": _round_up(3 * float(activity.std())),
+        "spread": round_up(3 * float(difference.std())),
+        "bound": round_up(3 * float(activity.std())),
     }
     _write(run, "movie", arrays, about)
     return Viewer("movie", "The hidden movie, true and learned, and the activity")
@@ -296,7 +297,7 @@ def _colour_map(name: str) -> Packed:
     return exact(colours[:, :3], np.uint8)
 
 
-def _round_up(value: float) -> float:
+def round_up(value: float) -> float:
     """The next number with one digit: a bound that a colour bar can show."""
     power = 10.0 ** np.floor(np.log10(max(value, 1e-6)))
     return float(f"{np.ceil(value / power) * power:.1g}")

@@ -33,6 +33,7 @@ CONTENT = tuple(
         "06_benchmark",
         "07_ablation",
         "08_studies",
+        "09_play",
         "reproduce",
         "api",
         "identifiability",
