@@ -26,13 +26,14 @@ class Canvas:
     Args:
         width: of the figure [inches].
         height: of the figure [inches].
-        label: what it shows, for a screen reader and as a hint.
+        label: what it shows, in words above it.
     """
 
     def __init__(self, width: float, height: float, label: str) -> None:
         self.figure = Figure((width, height), dpi=RESOLUTION)
         fit = ipywidgets.Layout(width=f"{width * RESOLUTION:.0f}px", max_width="100%")
-        self.image = ipywidgets.Image(format="png", tooltip=label, layout=fit)
+        self.label = label  # no tooltip: the browser's part of an Image fails on one
+        self.image = ipywidgets.Image(format="png", layout=fit)
 
     @contextmanager
     def redrawn(self, layout: bool = False) -> Iterator[Figure]:
@@ -70,7 +71,9 @@ class Panel:
         self.told = ipywidgets.HTML()
         wrap = ipywidgets.Layout(flex_flow="row wrap", align_items="center")
         rows = [ipywidgets.HBox(list(row), layout=wrap) for row in controls]
-        self.box = ipywidgets.VBox([*rows, canvas.image, self.told])
+        self.box = ipywidgets.VBox(
+            [*rows, ipywidgets.Label(canvas.label), canvas.image, self.told]
+        )
 
     def tell(self, text: str) -> None:
         """Say something in the line below the picture."""

@@ -121,9 +121,8 @@ class Page:
 
     def panel(self, picture: str) -> WebElement:
         """The widget whose picture is called so, in the middle of the window."""
-        path = (
-            f"//img[contains(@title, '{picture}')]/ancestor::*[contains(@class, 'widget-vbox')]"
-        )
+        path = f"//*[contains(@class, 'widget-label')][contains(., '{picture}')]"
+        path += "/ancestor::*[contains(@class, 'widget-vbox')]"
         self.until(lambda: self.chrome.find_elements(By.XPATH, path))
         found = self.chrome.find_elements(By.XPATH, path)[0]
         self.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", found)
