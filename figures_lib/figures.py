@@ -39,7 +39,6 @@ STYLE: dict[str, Any] = {
     "font.size": 10,
     "legend.frameon": False,
     "svg.fonttype": "path",
-    "svg.hashsalt": "figure3",
 }
 
 

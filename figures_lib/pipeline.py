@@ -45,6 +45,7 @@ INFER_CODE = (
 )
 BENCHMARK_CODE = ("ablation", "benchmark", "measurements", "measuring", "plans", "rivals")
 SCORE_CODE = ("gauge", "health", "model", "rollout", "scoring", "simulator", "tables")
+UNDATED = {"png": None, "svg": {"Date": None}}  # the same result is the same file
 LAST_GOOD = "last_good.safetensors"
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
 
@@ -173,12 +174,12 @@ class Run:
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """Write a figure as ``figures/NAME.png`` and ``.svg``; hand it back for display."""
         folder = self.out / "figures"
-        with writing(folder):
+        with writing(folder), plt.rc_context({"svg.hashsalt": name}):
             folder.mkdir(parents=True, exist_ok=True)
             for suffix in ("png", "svg"):
                 place = folder / f"{name}.{suffix}"
                 part = part_of(place)
-                figure.savefig(part, dpi=150, bbox_inches="tight")
+                figure.savefig(part, dpi=150, bbox_inches="tight", metadata=UNDATED[suffix])
                 part.replace(place)
         plt.close(figure)  # or the notebook would show it twice
         return figure

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import torch
@@ -275,3 +276,15 @@ def test_a_folder_of_results_is_found_from_anywhere(tmp_path, monkeypatch):
     assert open_run(TEST_CONFIG, "runs/mine").out == mine
     assert open_run(TEST_CONFIG, "runs/new").out == tmp_path / "elsewhere" / "runs" / "new"
     assert open_run(TEST_CONFIG, mine).out == mine
+
+
+def test_the_same_figure_is_the_same_file(tmp_path):
+    run = open_run(TEST_CONFIG, tmp_path)
+    written = []
+    for _ in range(2):
+        figure, ax = plt.subplots()
+        ax.plot([0, 1], [0, 1], clip_on=True)
+        run.save_figure(figure, "line")
+        written.append([path.read_bytes() for path in sorted(tmp_path.glob("figures/*"))])
+    assert len(written[0]) == 2
+    assert written[0] == written[1]

@@ -35,6 +35,7 @@ CONTENT = tuple(
         "08_studies",
         "09_play",
         "reproduce",
+        "testing",
         "api",
         "identifiability",
         "symbols",

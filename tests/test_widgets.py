@@ -192,7 +192,7 @@ def test_playground_simulates_what_its_controls_say(
 @pytest.mark.parametrize(
     ("control", "value", "message"),
     [
-        ("types[0]['width']", 0, "neuron_types.0.width: Input should be greater than 0"),
+        ("types[0]['width']", 0, "neuron_types.0.width: Input should be greater than"),
         ("seed", -1, "seed: Input should be greater than or equal to 0"),
         ("source", "'nowhere.tif'", "nowhere.tif: no such file"),
         ("types[1]['gain']", 1e9, "diverged"),
