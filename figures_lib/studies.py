@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from figures_lib.batch import run_here
 from figures_lib.config import ConfigError
 from figures_lib.pipeline import ROOT, Run
 from figures_lib.points import Axes, load_sweep
@@ -55,6 +54,9 @@ def _study(run: Run, name: str) -> list[Row]:
         if not rows or not {NAME, STATUS} <= rows[0].keys():
             raise ConfigError(f"{given}: no results of a sweep; delete it or make it again")
         return rows
+    # brings a cluster and papermill along, which every notebook would wait for
+    from figures_lib.batch import run_here
+
     path = SWEEPS / f"{name}.yaml"
     neurons = run.experiment.simulation.neurons
     change = _thinned if neurons <= SMALL else _one_seed if neurons < LARGE else None
