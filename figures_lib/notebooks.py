@@ -81,7 +81,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], folder: Pat
             kernel_name=KERNEL["name"],
             cwd=str(folder),
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],
+            extra_arguments=["--log-level=CRITICAL"],  # its end by interrupt is no error
         )
         notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
         notebook.metadata.pop("papermill", None)  # it records the paths of this machine
