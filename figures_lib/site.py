@@ -1,6 +1,5 @@
 """The website: a Jupyter Book rendered from the notebooks that a run has executed."""
 
-import json
 import os
 import shutil
 import subprocess
@@ -78,7 +77,7 @@ def build_site(run_folder: Path, html: Path) -> Path:
             (built / RUN_FILES / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run_folder / path, built / RUN_FILES / path)
         _write_redirect(built)
-        _finish(built, json.loads((run_folder / "provenance.json").read_text("utf-8")))
+        _finish(built, read_json(run_folder / "provenance.json"))
         _put_in_place(built, html)
     return html / "index.html"
 
@@ -198,8 +197,7 @@ def _assemble(run_folder: Path, source: Path) -> None:
     hidden = shutil.ignore_patterns("viewers")  # the book would load them on every page
     shutil.copytree(ROOT / "book" / "_static", source / "_static", ignore=hidden)
     config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
-    metrics = json.loads((run_folder / "metrics.json").read_text(encoding="utf-8"))
-    provenance = json.loads((run_folder / "provenance.json").read_text(encoding="utf-8"))
+    metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
     config["parse"]["myst_substitutions"] = {
         **substitutions(metrics),
         **provenance_texts(provenance),

@@ -132,9 +132,7 @@ class Training(Panel):
                     break
             else:
                 self.over = True
-        except (
-            RuntimeError
-        ) as error:  # an InferenceError, or linear algebra that has no solution
+        except RuntimeError as error:  # an InferenceError, or no memory is left
             problem, self.over = f"{error}. ", True
         self._label(BEGIN if self.over else GO_ON, "play")
         self.tell(problem + self._scored())

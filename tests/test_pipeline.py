@@ -11,22 +11,12 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TEST_CONFIG
+from kills import TINY as FAST
 
 from figures_lib import pipeline, stages
 from figures_lib.config import ConfigError
 from figures_lib.pipeline import open_run
 
-FAST = {
-    "simulation.neurons": 24,
-    "simulation.input_neurons": 4,
-    "simulation.frames": 1500,
-    "simulation.warm_up": 10,
-    "inference.shared_sweeps": 1,
-    "inference.neuron_sweeps": 2,
-    "inference.type_sweeps": 1,
-    "graph_network.steps": 9,
-    "field_network.steps": 5,
-}
 METRIC_KEYS = {
     *("connectivity.r2", "connectivity.slope", "connectivity.r2_gauge_free"),
     *("external_input.r2", "external_input.r2_gauge_free", "types.accuracy", "types.n_found"),
