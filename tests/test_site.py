@@ -63,7 +63,8 @@ return (rgb[0] + rgb[1] + rgb[2]) / 3;
 
 SETTLED = """
 return document.readyState === 'complete' && document.querySelectorAll('.math').length <=
-  document.querySelectorAll('.math mjx-container').length;
+  document.querySelectorAll('.math mjx-container').length &&
+  performance.getEntriesByName('first-contentful-paint').length > 0;
 """
 
 
@@ -97,14 +98,16 @@ return {
 
 
 def visit(chrome: webdriver.Chrome, address: str, width: int = DESKTOP) -> Visit:
-    """Open a page and wait until its mathematics is set."""
+    """Open a page and wait until its mathematics is set and the browser reports a paint."""
     chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     chrome.get_log("browser"), chrome.get_log("performance")
     chrome.get(address)
-    with suppress(TimeoutException):  # then the test of the equations says which page it is
+    with suppress(
+        TimeoutException
+    ):  # then the tests of equations and paints say which page it is
         WebDriverWait(chrome, 15).until(lambda page: page.execute_script(SETTLED))
     chrome.execute_async_script("document.fonts.ready.then(() => arguments[0]())")
     return Visit(chrome.execute_script(FACTS), *seen_since(chrome))
