@@ -1,6 +1,7 @@
 """Simulation of equation (1) by the Euler–Maruyama scheme."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,6 +72,17 @@ def product(
     if matrix.is_cuda:
         return torch.mv(matrix, vector)
     return torch.from_numpy(matrix.numpy() @ vector.numpy())
+
+
+@contextmanager
+def cores_left_to_product() -> Iterator[None]:
+    """Let torch use one thread: its others would wait busily on the cores of the product."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 @dataclass(frozen=True)
@@ -217,17 +229,18 @@ def stretches(
         source = _generator(experiment, "noise", chunk.noise.device)
     for first in range(0, total, CHUNK):
         steps = min(CHUNK, total - first)
-        chunk.states[0] = chunk.states[-1]
-        chunk.noise[:steps].normal_(0, settings.noise, generator=source)
         skip = min(max(0, settings.warm_up - first), steps)
         start = first + skip - settings.warm_up
-        chunk.field[:skip, :inputs] = 0
-        chunk.field[skip:steps, :inputs] = movie[image[start : start + steps - skip]]
-        if steps == CHUNK:
-            run(chunk)
-        else:
-            step(chunk.shortened(steps))
-        _check(chunk.states[:steps], first, experiment)
+        with cores_left_to_product():
+            chunk.states[0] = chunk.states[-1]
+            chunk.noise[:steps].normal_(0, settings.noise, generator=source)
+            chunk.field[:skip, :inputs] = 0
+            chunk.field[skip:steps, :inputs] = movie[image[start : start + steps - skip]]
+            if steps == CHUNK:
+                run(chunk)
+            else:
+                step(chunk.shortened(steps))
+            _check(chunk.states[:steps], first, experiment)
         if skip < steps:
             yield chunk.states[skip:steps], chunk.slopes[skip:steps]
         if progress is not None:
