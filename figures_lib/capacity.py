@@ -10,7 +10,7 @@ from figures_lib.acceleration import DEPTH
 from figures_lib.sweeps import BLOCK
 
 FLOAT = 4  # bytes
-KNOTS, TYPE_KNOTS, WINDOW = 24, 64, 100  # as in the configuration of the paper
+KNOTS, TYPE_KNOTS, WINDOW = 24, 96, 100  # as in the configuration of the paper
 FRAMES_PER_NEURON = 4
 RATE = 4e13  # float32 operations a second of a data-centre GPU: assumed
 LINK = 4e10  # bytes a second between two of them in different machines: assumed

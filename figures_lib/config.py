@@ -163,7 +163,7 @@ class Inference(Section):
 
     frames_per_neuron: Positive = 4.0
     knots: Annotated[int, Field(ge=4, le=LARGE)] = 24
-    type_knots: Annotated[int, Field(ge=4, le=LARGE)] = 64
+    type_knots: Annotated[int, Field(ge=4, le=LARGE)] = 96
     shared_sweeps: PositiveInt = 5
     neuron_sweeps: Count = 12
     type_sweeps: PositiveInt = 6
