@@ -4,6 +4,7 @@
 # make kills                        kill a run 50 times at random moments, compare its metrics
 # make audit                        look up the pinned packages in the vulnerability database
 # make coverage                     lines of figures_lib that the tests run
+# make mutants                      change the library in one place at a time, see a test fail
 # make clean                        remove the built site (results in runs/ are kept)
 
 PROFILE ?= paper
@@ -15,7 +16,7 @@ CONFIG = $(CONFIG_$(PROFILE))
 PYTHON ?= python3
 READY = .venv/.installed
 
-.PHONY: book test lint kills audit coverage clean
+.PHONY: book test lint kills audit coverage mutants clean
 
 book: $(READY)
 	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta or test" >&2; exit 2; }
@@ -36,14 +37,21 @@ kills: $(READY)
 
 audit: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check pip-audit
-	.venv/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip
+	.venv/bin/pip-audit --requirement requirements.lock --no-deps --disable-pip --strict
 
 coverage: $(READY)
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check pytest-cov
-	.venv/bin/python -m pytest tests --cov figures_lib --cov-report term-missing:skip-covered
+	.venv/bin/python -m pytest tests --cov figures_lib --cov-report term-missing:skip-covered \
+	  --cov-report json:_build/coverage.json
+	.venv/bin/python tests/checks.py _build/coverage.json
+
+mutants: $(READY)
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint requirements.lock mutmut
+	.venv/bin/python tests/mutants.py
 
 clean:
-	rm -rf _build
+	rm -rf _build mutants
 
 $(READY): requirements.lock pyproject.toml
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv

@@ -200,6 +200,7 @@ def _assemble(run_folder: Path, source: Path) -> None:
     metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
     config["parse"]["myst_substitutions"] = {
         **substitutions(metrics),
+        **substitutions(read_json(ROOT / "book" / "checks.json")),
         **provenance_texts(provenance),
         "downloads": _downloads_list(downloads(run_folder)),
     }

@@ -15,13 +15,15 @@ from jaxtyping import install_import_hook
 
 install_import_hook("figures_lib", "beartype.beartype")  # checks shapes and types, here only
 
-from figures_lib.config import load_experiment
+from figures_lib.config import Experiment, load_experiment
 from figures_lib.inference import infer
+from figures_lib.model import Model
+from figures_lib.recording import Recording, Truth
 from figures_lib.simulator import simulate
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_CONFIG = ROOT / "config" / "fig3_test.yaml"
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # at these sizes a second one waits busily on the cores of others
 settings.register_profile(
     "busy", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
@@ -41,6 +43,40 @@ def simulated(experiment):
 @pytest.fixture(scope="session")
 def model(experiment, simulated):
     return infer(simulated[0], experiment)
+
+
+class Small(NamedTuple):
+    """A network that is inferred within a second; its networks are trained hardly at all."""
+
+    experiment: Experiment
+    recording: Recording
+    truth: Truth
+    model: Model
+
+
+SMALL = {
+    "simulation.neurons": 40,
+    "simulation.frames": 3000,
+    "simulation.warm_up": 20,
+    "external_input.images": 5,
+    "neuron_types.1.width": 16.0,
+    "inference.shared_sweeps": 3,
+    "inference.neuron_sweeps": 8,
+    "inference.type_sweeps": 3,
+    "inference.type_knots": 32,
+    "graph_network.steps": 150,
+    "graph_network.width": 16,
+    "field_network.steps": 60,
+    "field_network.width": 16,
+    "field_network.batch": 256,
+}
+
+
+@pytest.fixture(scope="session")
+def small():
+    experiment = load_experiment(TEST_CONFIG, SMALL)
+    recording, truth = simulate(experiment)
+    return Small(experiment, recording, truth, infer(recording, experiment))
 
 
 @pytest.fixture(scope="session")

@@ -1,10 +1,12 @@
 """Bad input: one line that names what, where and what to do, and nothing written or lost."""
 
+import json
 import resource
 
 import pytest
 import torch
 from bad_input import CASES, HOLDERS, Case
+from checks import RECORD
 from conftest import ROOT, TEST_CONFIG
 from test_pipeline import FAST
 
@@ -49,6 +51,7 @@ def test_the_page_shows_every_case():
     rows = [tuple(cell.strip() for cell in row.strip("|").split("|")) for row in table]
     shown = [(what, told.strip("`"), int(code)) for what, told, code in rows]
     assert shown == [(case.what, case.told, case.code) for case in CASES]
+    assert json.loads(RECORD.read_text(encoding="utf-8"))["bad_input.cases"] == len(CASES)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from conftest import ROOT, TEST_CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures_lib.config import ConfigError, Experiment, load_experiment
+from figures_lib.config import ConfigError, Experiment, change_experiment, load_experiment
 
 BAD = {
     "simulation.frmes": (5, "unknown key"),
@@ -15,6 +15,7 @@ BAD = {
     "simulation.neurons": (8, "exceeds"),
     "neuron_types.0.width": (0.0, "width"),
     "neuron_types.7.width": (1.0, "index"),
+    "neuron_types.2.width": (1.0, "index '2' is not in 0…1"),
     "neuron_types": ([], "neuron_types"),
     "connectivity.density": (1.5, "density"),
     "connectivity.distribution": ("levy", "cauchy"),
@@ -63,6 +64,25 @@ def test_overrides_reach_lists_and_sections():
     )
     assert changed.neuron_types[1].width == 3.0
     assert changed.simulation.noise == 0.5
+
+
+def test_a_change_leaves_the_experiment_as_it_was(experiment):
+    changed = change_experiment(
+        experiment, {"simulation.noise": 0.25, "neuron_types.0.gain": 3}
+    )
+    assert (changed.simulation.noise, changed.neuron_types[0].gain) == (0.25, 3.0)
+    assert changed.inference == experiment.inference
+    assert experiment.simulation.noise == 1.0
+    with pytest.raises(
+        ConfigError, match=r"^simulation\.nose: unknown key; the keys here are n"
+    ):
+        change_experiment(experiment, {"simulation.nose": 1})
+
+
+def test_in_a_notebook_an_error_is_its_line():
+    assert ConfigError("seed: too large")._render_traceback_() == [
+        "ConfigError: seed: too large"
+    ]
 
 
 def test_experiment_is_frozen(experiment):

@@ -1,5 +1,6 @@
 """Crash safety: killed runs continue, damaged results are found and computed again."""
 
+import os
 import shutil
 import subprocess
 import sys
@@ -9,13 +10,15 @@ import kills
 import matplotlib.pyplot as plt
 import pytest
 import torch
-from conftest import TEST_CONFIG
+from conftest import ROOT, TEST_CONFIG
 from kills import leftovers, metrics_of, survive, undisturbed
 from test_pipeline import FAST
 
 from figures_lib import stages
+from figures_lib.config import load_experiment
 from figures_lib.pipeline import open_run
-from figures_lib.recording import ACTIVITY
+from figures_lib.recording import ACTIVITY, Recording
+from figures_lib.simulator import simulate
 
 KILLS = 6
 
@@ -108,17 +111,40 @@ def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
 
 def test_one_thread_or_two(finished, tmp_path):
     """Sums in another order round differently: stated in the book as equal to a tolerance."""
-    torch.set_num_threads(1)
+    torch.set_num_threads(2)
     try:
         open_run(TEST_CONFIG, tmp_path, FAST).score()
     finally:
-        torch.set_num_threads(2)
-    one, two = metrics_of(tmp_path), metrics_of(finished)
+        torch.set_num_threads(1)
+    one, two = metrics_of(finished), metrics_of(tmp_path)
     for key, value in two.items():
         if isinstance(value, float):
             assert one[key] == pytest.approx(value, rel=1e-3, abs=1e-3), key
         else:
             assert one[key] == value, key
+
+
+LARGE = {"simulation.neurons": 2048, "simulation.frames": 50, "simulation.warm_up": 50}
+
+
+def test_one_thread_or_two_simulate_a_large_network_alike(tmp_path):
+    """Its products are shared among the cores, as those of small networks are not."""
+    script = (
+        "import sys\nfrom figures_lib.config import load_experiment\n"
+        "from figures_lib.simulator import simulate_to_disk\nfrom pathlib import Path\n"
+        f"experiment = load_experiment(sys.argv[1], {LARGE!r})\n"
+        "simulate_to_disk(experiment, Path(sys.argv[2]))"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, TEST_CONFIG, tmp_path],
+        env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        cwd=ROOT,
+        check=True,
+    )
+    one = Recording.load(tmp_path).activity
+    two = simulate(load_experiment(TEST_CONFIG, LARGE))[0].activity
+    assert one.std() > 1
+    assert torch.allclose(one, two, atol=1e-4)
 
 
 def test_what_the_dead_left_is_removed(finished, tmp_path):

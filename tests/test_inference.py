@@ -2,7 +2,6 @@
 
 import inspect
 
-import numpy as np
 import pytest
 import torch
 from conftest import TEST_CONFIG
@@ -13,7 +12,7 @@ from figures_lib.inference import infer
 from figures_lib.model import Model
 from figures_lib.recording import Truth
 from figures_lib.rollout import roll_out
-from figures_lib.scoring import fit_line, match_types, score
+from figures_lib.scoring import score
 from figures_lib.simulator import simulate
 
 
@@ -163,22 +162,3 @@ def test_roll_out_is_euler_integration_of_the_learned_equation(simulated, model)
         with torch.no_grad():
             x = x + 0.01 * model.gnn(x, field * recording.gain)
     assert (rolled[-1] - x[0]).abs().max() < 0.02 * (x - start).abs().max()
-
-
-def test_fit_line_is_numpy_polyfit():
-    true, learned = torch.randn(200), torch.randn(200)
-    learned = 0.7 * true + 0.2 * learned + 3
-    r2, slope = fit_line(true, learned)
-    x, y = true.numpy(), learned.numpy()
-    assert slope == pytest.approx(np.polyfit(x, y, 1)[0], abs=1e-5)
-    assert r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, abs=1e-5)
-    assert fit_line(torch.zeros(5), torch.ones(5)) == (0.0, 0.0)
-
-
-def test_type_accuracy_is_that_of_the_best_matching():
-    found = torch.tensor([1, 1, 1, 0, 0, 2])
-    true = torch.tensor([0, 0, 1, 1, 1, 1])
-    accuracy, type_of_cluster, cluster_of_type = match_types(found, true)
-    assert accuracy == pytest.approx(4 / 6)
-    assert type_of_cluster.tolist() == [1, 0, 1]
-    assert cluster_of_type.tolist() == [1, 0]

@@ -99,6 +99,22 @@ def test_one_ingredient_does_not_redraw_the_others():
     assert not torch.equal(other.connectivity, draw_truth(quiet).connectivity)
 
 
+def test_every_purpose_and_seed_has_its_own_numbers():
+    numbers = {
+        float(torch.rand(1, generator=simulator._generator(_experiment(seed=seed), purpose)))
+        for seed in range(4)
+        for purpose in ("connectivity", "types", "noise")
+    }
+    assert len(numbers) == 12
+    shuffled = [
+        draw_truth(_experiment(seed=seed, **{"simulation.type_order": "shuffled"})).types
+        for seed in (1, 1, 2)
+    ]
+    assert torch.equal(shuffled[0], shuffled[1])
+    assert not torch.equal(shuffled[0], shuffled[2])
+    assert not torch.equal(shuffled[0], shuffled[0].sort().values)
+
+
 def test_same_seed_is_bit_identical():
     first, second = (simulate(_experiment(**{"simulation.noise": 1.0}))[0] for _ in range(2))
     assert torch.equal(first.activity, second.activity)
@@ -118,10 +134,25 @@ def test_runaway_names_frame_and_remedy():
         simulate(_experiment(**{"simulation.time_step": 5.0}))
 
 
-def test_progress_counts_warm_up():
+def test_runaway_names_the_first_frame_beyond_the_bound(monkeypatch):
+    monkeypatch.setattr(simulator, "CHUNK", 7)
+    experiment = _experiment(**{"simulation.noise": 1.0})
+    largest = simulate(experiment)[0].activity.abs().amax(1)
+    frame = int(largest.argmax())
+    assert frame > 7
+    monkeypatch.setattr(simulator, "RUNAWAY", float(largest[frame]))
+    with pytest.raises(SimulationError, match=rf"diverged at frame {frame}:"):
+        simulate(experiment)
+
+
+def test_progress_counts_warm_up(tmp_path):
     seen = []
-    simulate(_experiment(), progress=lambda done, total: seen.append((done, total)))
-    assert seen[-1] == (90, 90)
+    simulate(_experiment(), progress=lambda *told: seen.append(told))
+    assert seen == [(90, 90)]
+    simulator.simulate_to_disk(
+        _experiment(), tmp_path, progress=lambda *told: seen.append(told)
+    )
+    assert seen == [(90, 90)] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,165 @@
+"""The conventions, each against what it must give on numbers that are known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import multivariate_normal
+
+from figures_lib import gauge
+
+
+def _generator(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def _rows(count, size, generator):
+    """Rows that all hold the same Cauchy values, each in its own order."""
+    values = torch.empty(size).cauchy_(generator=generator)
+    orders = torch.rand(count, size, generator=generator).argsort(1)
+    return values[orders]
+
+
+def test_visited_grid_spans_the_quantiles_of_each_type():
+    frames = 4001  # of which every second is looked at: 2001
+    ramp = torch.linspace(0, 2000, 2001)
+    activity = torch.full((frames, 3), 1e6)  # the frames between must not count
+    for neuron, (low, slope) in enumerate(((0.0, 1.0), (5.0, -2.0), (0.0, 1.0))):
+        order = torch.randperm(2001, generator=_generator(neuron))
+        activity[::2, neuron] = low + slope * ramp[order]
+    grid = gauge.visited_grid(activity, torch.tensor([0, 1, 0]))
+    assert grid.shape == (2, gauge.GRID)
+    ends = [[10, 1990], [5 - 2 * 1990, 5 - 2 * 10]]  # 0.5 % and 99.5 % of 0…2000
+    assert torch.allclose(grid[:, [0, -1]], torch.tensor(ends).float(), atol=2)
+    steps = grid.diff(dim=1)
+    assert torch.allclose(steps, steps.mean(1, keepdim=True), rtol=1e-3)
+
+
+def test_visited_grid_reads_every_frame_of_a_short_recording():
+    activity = torch.zeros(1999, 1)
+    activity[1::2] = 1
+    low, high = gauge.visited_grid(activity, torch.tensor([0]))[0, [0, -1]]
+    assert (low, high) == (0, 1)
+
+
+def test_transfer_scale_is_the_largest_magnitude_and_never_zero():
+    values = torch.tensor([[-3.0, 1.0], [0.5, 2.0], [0.0, 0.0]])
+    assert gauge.transfer_scale(values).tolist() == pytest.approx([3, 2, 1e-12])
+
+
+@pytest.mark.parametrize("density", [1.0, 0.3])
+def test_row_scales_are_exact_for_rows_that_differ_by_a_scale_only(density):
+    generator = _generator()
+    rows = _rows(20, 200, generator)
+    rows *= torch.rand(20, 200, generator=generator).argsort(1) < density * 200
+    if density == 1:
+        rows[0, :3] = 0  # a few zeros must not change anything by much
+    factors = torch.logspace(-1, 1, 10)
+    modulated = torch.arange(20) % 2 == 1
+    rows[modulated] *= factors[:, None]
+    scales = gauge.row_scales(rows, modulated)
+    assert (scales[~modulated] == 1).all()
+    error = (scales[modulated] / factors).log()
+    assert error.abs().max() < (0.02 if density == 1 else 0.6)
+    assert abs(error.mean()) < (0.02 if density == 1 else 0.2)
+
+
+def test_row_scales_solve_their_equation():
+    """mean ρ(w_ij/s_i) of each modulated row is that of the rows it is compared with."""
+    generator = _generator()
+    rows = torch.empty(8, 300).cauchy_(generator=generator)
+    modulated = torch.arange(8) >= 5
+    rows[modulated] *= torch.tensor([[0.2], [1.0], [30.0]])
+    scales = gauge.row_scales(rows, modulated).double()
+    reference = rows[~modulated].abs().double()
+    unit = reference[reference > 1e-3 * reference.quantile(0.99)].median()
+
+    def rho(ratio):
+        return (ratio**2 / (1 + ratio**2)).mean(-1)
+
+    target = rho(reference / unit).mean()
+    solved = rho(rows[modulated].double() / unit / scales[modulated, None])
+    assert torch.allclose(solved, target.expand(3), rtol=1e-5)
+
+
+def test_faint_weights_do_not_set_the_unit():
+    """A third of the reference is noise around zero: the unit is the median of the others."""
+    generator = _generator()
+    rows = _rows(12, 300, generator)
+    rows[:, :] = torch.where(rows.abs() < 0.4, 1e-5 * rows, rows)
+    modulated = torch.arange(12) >= 6
+    rows[modulated] *= 3
+    assert torch.allclose(gauge.row_scales(rows, modulated)[6:], torch.tensor(3.0), rtol=1e-3)
+
+
+@pytest.mark.parametrize("modulated", [torch.zeros(4).bool(), torch.ones(4).bool()])
+def test_rows_without_a_counterpart_keep_their_scale(modulated):
+    rows = torch.randn(4, 30, generator=_generator())
+    assert gauge.row_scales(rows, modulated).tolist() == [1] * 4
+
+
+def test_scale_error_of_few_rows_is_the_bound_and_of_many_their_spread():
+    generator = _generator()
+    rows = _rows(41, 400, generator)
+    strays = torch.zeros(41).bool()
+    assert gauge.scale_error(rows[:7], strays[:7]) == pytest.approx(math.sqrt(2 / 400))
+    logarithms = 0.3 * torch.randn(41, generator=generator)
+    logarithms[4] = 9  # one row far away does not count
+    rows *= logarithms.exp()[:, None]
+    strays[[1, 7]] = True
+    pretended = logarithms[~strays][::2]
+    expected = 1.4826 * (pretended - pretended.median()).abs().median()
+    assert gauge.scale_error(rows, strays) == pytest.approx(float(expected), rel=0.01)
+    assert gauge.scale_error(rows[:8], strays[8:16]) > 0.08  # eight are enough
+
+
+def _likeliest(observed, positions, error):
+    """The posterior mean under every candidate, density by density; the likeliest one's."""
+    deviation = observed - observed.mean()
+    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
+    best = (-np.inf, deviation)
+    for length in gauge.LENGTHS:
+        near = math.sqrt(3) * distance / length
+        matern = (1 + near) * np.exp(-near)
+        for texture in gauge.TEXTURES:
+            shape = (1 - texture) * matern + texture * np.eye(len(deviation))
+            for amplitude in np.logspace(-6, 1, 57):
+                total = amplitude * shape + error**2 * np.eye(len(deviation))
+                density = multivariate_normal.logpdf(deviation, cov=total)
+                if density > best[0]:
+                    smooth = amplitude * shape @ np.linalg.solve(total, deviation)
+                    best = (density, smooth)
+    return np.exp(best[1] - deviation)
+
+
+@pytest.mark.parametrize(("error", "wave"), [(0.1, 1.0), (0.4, 0.3), (0.05, 0.0)])
+def test_smooth_scales_are_the_posterior_mean_of_the_likeliest_process(error, wave):
+    generator = _generator(3)
+    positions = torch.rand(9, 2, generator=generator)
+    field = (wave * torch.sin(4 * positions[:, :1]) + torch.zeros(9, 6)).exp()
+    field = field * (error * torch.randn(9, 1, generator=generator)).exp()
+    field = field * (0.1 * torch.randn(9, 6, generator=generator)).exp()
+    expected = _likeliest(field.log().mean(1).double().numpy(), positions.numpy(), error)
+    assert gauge.smooth_scales(positions, field, error).numpy() == pytest.approx(
+        expected, rel=1e-3
+    )
+
+
+def test_smooth_scales_remove_most_of_the_error_of_a_smooth_field():
+    side = torch.linspace(0, 1, 16)
+    positions = torch.cartesian_prod(side, side)
+    mean = 0.3 * torch.sin(5 * positions[:, 0]) * torch.cos(4 * positions[:, 1])
+    error = 0.1 * torch.randn(256, generator=_generator())
+    field = (mean + error).exp()[:, None] * torch.ones(1, 4)
+    left = error + gauge.smooth_scales(positions, field, 0.1).log()
+    assert (left - left.mean()).std() < 0.4 * error.std()
+    field[0, 0] = -1  # an estimate may be negative where it is not known
+    assert torch.isfinite(gauge.smooth_scales(positions, field, 0.1)).all()
+
+
+def test_scales_stay_where_nothing_is_known_of_their_error():
+    positions, field = torch.rand(5, 2), torch.rand(5, 3) + 0.5
+    assert gauge.smooth_scales(positions, field, 0.0).tolist() == [1] * 5
+    assert gauge.smooth_scales(positions[:2], field[:2], 0.1).tolist() == [1] * 2
+    assert gauge.smooth_scales(positions[:3], field[:3], 5.0).tolist() != [1] * 3

@@ -1,0 +1,300 @@
+"""The steps of inference one by one, on a network that takes a second."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from conftest import SMALL, TEST_CONFIG
+
+from figures_lib import gauge, inference
+from figures_lib.config import load_experiment
+from figures_lib.health import InferenceError
+from figures_lib.inference import Stage, converge, infer
+from figures_lib.scoring import fit_line, gauge_free_r2, match_types
+from figures_lib.shards import Shard
+from figures_lib.sweeps import Pools
+from figures_lib.tables import evaluate, locate, resample
+from figures_lib.windows import choose_windows
+
+
+@pytest.fixture
+def passed(small) -> list[Stage]:
+    return list(converge(small.recording, small.experiment))
+
+
+def _changed(**changes):
+    return load_experiment(TEST_CONFIG, SMALL | changes)
+
+
+def test_weights_types_and_functions_are_found(small):
+    model, truth = small.model, small.truth
+    learned = model.gnn.connectivity.detach()
+    assert gauge_free_r2(truth.connectivity, learned) > 0.999
+    assert fit_line(truth.connectivity, learned)[0] > 0.97
+    assert match_types(model.types, truth.types)[0] == 1
+    assert (learned.diagonal() == 0).all()
+    last = model.history.sweeps[-1]
+    visited = gauge.visited_grid(small.recording.activity, truth.types)
+    widths = torch.tensor([one.width for one in truth.neuron_types])
+    for k, (x, width) in enumerate(zip(visited, widths, strict=True)):
+        inside = (last.knots > x[0]) & (last.knots < x[-1])
+        one = int((truth.types == k).nonzero()[0])
+        true = torch.tanh(last.knots / width)[inside]
+        learned = last.transfer[one][inside]
+        learned = learned * (true @ learned) / (learned @ learned)
+        assert (learned - true).abs().max() < 0.05
+
+
+def test_sweeps_are_reported_as_they_are_made(small, passed):
+    told = []
+    model = infer(small.recording, small.experiment, progress=told.append)
+    sweeps = model.history.sweeps
+    assert [sweep.index for sweep in told] == list(range(20))
+    assert [sweep.phase for sweep in sweeps] == ["shared"] * 3 + ["neuron"] * 8 + ["type"] * 9
+    assert all(a is b for a, b in zip(told, sweeps, strict=True))
+    for sweep, stage in zip(sweeps, passed, strict=True):
+        assert 0 < sweep.seconds < 5
+        assert sweep.loss == stage.estimate.loss
+        assert torch.equal(sweep.knots, stage.data.axis.values())
+        assert torch.equal(sweep.update, stage.estimate.update)
+        table = stage.estimate.transfer[0]
+        expected = table / table.abs().amax(1, keepdim=True)
+        assert torch.allclose(sweep.transfer, expected)
+    assert sweeps[-1].loss < 1e-3 < sweeps[0].loss
+    assert model.loss == sweeps[-1].loss
+    assert (model.windows, model.frames) == (passed[-1].data.windows, 3000)
+    assert torch.equal(model.types, passed[-1].types)
+    assert torch.equal(model.positions, small.recording.positions)
+    assert torch.equal(model.modulated, small.recording.modulated)
+
+
+def test_the_unknowns_are_shared_as_the_phase_says(passed):
+    shared, neuron, last = passed[2], passed[10], passed[-1]
+    first = shared.estimate.transfer[0]
+    assert torch.equal(first, first[:1].expand_as(first))
+    assert not torch.equal(neuron.estimate.transfer[0][0], neuron.estimate.transfer[0][1])
+    assert {stage.data.axis.knots for stage in passed[:11]} == {24}
+    assert {stage.data.axis.knots for stage in passed[11:]} == {32}
+    assert [stage.types is None for stage in passed] == [True] * 11 + [False] * 9
+    for k in (0, 1):
+        members = last.types == k
+        for table in (last.estimate.transfer[0], last.estimate.update):
+            rows = table[members]
+            assert torch.allclose(rows, rows[:1].expand_as(rows), atol=1e-4)
+
+
+def test_windows_are_chosen_anew_between_the_rounds(passed):
+    assert [stage.data.windows for stage in passed[:14]] == [30] * 14  # 3000 frames by 100
+    before, after = passed[13], passed[14]
+    assert after.data.windows == choose_windows(before.data, before.estimate)
+    before, after = passed[16], passed[17]
+    assert after.data.windows == choose_windows(before.data, before.estimate)
+    assert after.data.windows != 30
+
+
+def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
+    def sampled(**changes):
+        return next(converge(small.recording, _changed(**changes))).data.frames
+
+    assert sampled() == 3000
+    monkeypatch.setattr(inference, "LEAST_FRAMES", 500)
+    assert sampled() == 500
+    assert sampled(**{"inference.frames_per_neuron": 25.0}) == 1000
+    assert sampled(**{"inference.frames_per_neuron": 2.0}) == 500
+    windows = next(
+        converge(small.recording, _changed(**{"inference.window": 900}))
+    ).data.windows
+    assert windows == 4
+
+
+def test_what_a_type_shares_is_the_mean_by_visits(passed):
+    coarse, fine, estimate = passed[10].data, passed[-1].data, passed[10].estimate
+    types = passed[-1].types
+    shared = inference.share_within_types(coarse, fine, estimate, Pools(types, None))
+    density = coarse.density + 1e-4 / 24
+    assert shared.transfer.shape == (1, 40, 32)
+    for k in (0, 1):
+        weight = density[types == k]
+        mean = (estimate.update[types == k] * weight).sum(0) / weight.sum(0)
+        expected = resample(mean[None], coarse.axis, fine.axis)
+        table = shared.update[types == k]
+        assert torch.allclose(table, expected.expand_as(table), rtol=1e-5, atol=1e-5)
+    own = resample(estimate.transfer[0], coarse.axis, fine.axis)
+    assert torch.allclose(shared.transfer[0], own, rtol=1e-5, atol=1e-5)
+    assert torch.equal(shared.connectivity, estimate.connectivity)
+
+
+def test_every_receiver_type_begins_with_the_same_functions(passed):
+    types = torch.arange(40) % 3
+    split = inference.split_receivers(passed[10].estimate, types, Shard(40))
+    assert split.transfer.shape == (3, 40, 24)
+    for k, (table, rows) in enumerate(zip(split.transfer, split.receivers, strict=True)):
+        assert torch.equal(table, passed[10].estimate.transfer[0])
+        assert torch.equal(rows, torch.arange(k, 40, 3))
+    split.transfer[0] = 7  # each group has its own memory
+    assert not (split.transfer[1] == 7).any()
+
+
+def test_scaling_the_transfer_functions_leaves_every_message_alone(small, passed):
+    stage = passed[-1]
+    functions, connectivity = inference._scale_transfer(small.recording, stage, stage.types)
+    update, transfer, density = functions
+    estimate, types = stage.estimate, stage.types
+    assert update.shape == density.shape == (2, 32)
+    assert transfer.shape == (1, 2, 32)
+    messages = connectivity[:, :, None] * transfer[0][types]
+    before = estimate.connectivity[:, :, None] * estimate.transfer[0]
+    assert torch.allclose(messages, before, atol=1e-3 * float(before.abs().max()))
+    visited = gauge.visited_grid(small.recording.activity, types)
+    values = evaluate(transfer[0], *locate(stage.data.axis.coordinate(visited)))
+    assert values.abs().amax(1).tolist() == pytest.approx([1, 1], abs=1e-5)
+    for k in (0, 1):
+        assert torch.allclose(update[k], estimate.update[types == k][0])
+        assert torch.allclose(density[k], stage.data.density[types == k].mean(0))
+
+
+def test_each_group_of_receivers_has_its_own_scale(small, passed):
+    stage = passed[-1]
+    own = replace(stage.estimate, connectivity=stage.estimate.connectivity.clone())
+    split = inference.split_receivers(own, stage.types, Shard(40))
+    split.transfer[1] *= 3
+    split.connectivity[split.receivers[1]] /= 3
+    parts = inference._scale_transfer(
+        small.recording, replace(stage, estimate=split), stage.types
+    )
+    whole = inference._scale_transfer(small.recording, stage, stage.types)
+    assert torch.allclose(parts[0][1], whole[0][1].expand(2, -1, -1), atol=1e-5)
+    assert torch.allclose(parts[1], whole[1], rtol=1e-4, atol=1e-5)
+
+
+def test_rows_are_matched_and_the_field_takes_what_they_lose(small, passed):
+    stage, recording, experiment = passed[-1], small.recording, small.experiment
+    _, driven = inference._scale_transfer(recording, stage, stage.types)
+    torch.manual_seed(0)
+    found, siren = inference._match_rows(recording, experiment, stage, driven)
+    rows = recording.modulated
+    weights = driven / 10  # the known gain
+    assert torch.allclose(found[~rows], weights[~rows])
+    scales = gauge.row_scales(torch.cat([weights[~rows], weights[rows]]), rows.flip(0))[24:]
+    level = (stage.estimate.field[rows] * scales[:, None]).clamp_min(1e-6).log().mean(1).exp()
+    known = torch.zeros(24).bool()
+    error = gauge.scale_error(weights[~rows], known)
+    positions = recording.positions[rows]
+    scales = scales * gauge.smooth_scales(positions, level[:, None], error)
+    assert torch.allclose(found[rows], weights[rows] / scales[:, None], rtol=1e-3)
+    field = stage.estimate.field[rows] * scales[:, None]
+    time = torch.full((16, 1), (12 + 0.5) / stage.data.windows)
+    with torch.no_grad():
+        shown = siren(torch.cat([positions, time], 1))
+    assert (shown.mean() / field[:, 12].mean()).item() == pytest.approx(1, abs=0.15)
+
+
+def test_rows_without_gain_have_no_weights(small, passed):
+    gain = small.recording.gain.clone()
+    gain[[3, 30]], gain[5] = 0, 40
+    recording = replace(small.recording, gain=gain)
+    _, driven = inference._scale_transfer(recording, passed[-1], passed[-1].types)
+    found, _ = inference._match_rows(recording, small.experiment, passed[-1], driven)
+    assert (found[[3, 30]] == 0).all()
+    assert torch.allclose(found[31], driven[31] / 10)
+    assert found.isfinite().all()
+
+
+def test_reference_rows_are_unmodulated_and_not_too_many(monkeypatch):
+    connectivity = torch.arange(40.0)[:, None] * torch.ones(1, 40)
+    modulated = torch.arange(40) % 4 == 0
+    rows = inference._reference_rows(connectivity, modulated, Shard(40))[:, 0]
+    assert rows.tolist() == [n for n in range(40) if n % 4]
+    monkeypatch.setattr(inference, "REFERENCE", 16)
+    rows = inference._reference_rows(connectivity, modulated, Shard(40))[:, 0]
+    assert rows.tolist() == [n for n in range(40) if n % 4][::2]
+    assert len(inference._reference_rows(connectivity, modulated | True, Shard(40))) == 0
+
+
+def test_reference_rows_of_a_shard_leave_room_for_the_others(monkeypatch):
+    """The second of two processes fills in its own rows; the sum of all is the whole."""
+    monkeypatch.setattr(Shard, "sum", lambda _, values: values)
+    monkeypatch.setattr(Shard, "whole", lambda _, values: torch.cat([values, values]))
+    connectivity = torch.arange(20, 40.0)[:, None] * torch.ones(1, 40)
+    modulated = torch.arange(20) % 2 == 0
+    rows = inference._reference_rows(connectivity, modulated, Shard(40, 1, 2))[:, 0]
+    assert rows.tolist() == [0] * 10 + list(range(21, 40, 2))
+
+
+@pytest.mark.parametrize("transfer", ["shared", "pair"])
+def test_the_other_variants_share_as_they_say(small, transfer):
+    experiment = _changed(**{"graph_network.transfer": transfer})
+    *_, before, last = converge(small.recording, experiment)
+    assert before.phase == last.phase == "type"
+    tables = last.estimate.transfer
+    if transfer == "shared":
+        assert tables.shape[0] == 1
+        assert torch.allclose(tables[0], tables[0][:1].expand(40, -1), atol=1e-4)
+    else:
+        assert tables.shape[0] == len(last.estimate.receivers) == int(last.types.max()) + 1
+        for k, rows in enumerate(last.estimate.receivers):
+            assert torch.equal(rows, (last.types == k).nonzero()[:, 0])
+
+
+def test_the_seed_of_inference_starts_the_networks_and_nothing_else(small):
+    def networks(**changes):
+        gnn = infer(small.recording, _changed(**changes)).gnn
+        return gnn.connectivity.detach(), gnn.embedding.detach()
+
+    first, other = small.model.gnn, networks(**{"inference.seed": 5})
+    assert torch.equal(first.connectivity, other[0])
+    assert not torch.equal(first.embedding, other[1])
+    assert torch.equal(other[1], networks(seed=5)[1])
+
+
+def test_differences_stand_for_the_derivative(small):
+    told, expected = [], []
+    differences = _changed(**{"inference.derivative": "differences"})
+    for _, sweep in inference.reported(small.recording, differences):
+        told.append(sweep.loss)
+    for _, sweep in inference.reported(small.recording.with_differences(), small.experiment):
+        expected.append(sweep.loss)
+    assert told == expected
+    assert min(told) > 0.5  # the noise of the differences is not explained
+
+
+def test_a_failed_fit_keeps_what_the_sweeps_found(small, passed):
+    experiment = _changed(**{"field_network.learning_rate": 1e6})
+    with pytest.raises(InferenceError, match=r"field_network\.learning_rate") as error:
+        infer(small.recording, experiment)
+    kept, estimate = error.value.last_good, passed[-1].estimate
+    assert set(kept) == {"connectivity", "update", "transfer", "field", "knots"}
+    for name in ("connectivity", "update", "transfer", "field"):
+        assert torch.equal(kept[name], getattr(estimate, name)), name
+    assert torch.equal(kept["knots"], passed[-1].data.axis.values())
+
+
+@pytest.mark.parametrize("failure", ["loss", "algebra"])
+def test_a_sweep_that_diverges_is_named(small, monkeypatch, failure):
+    real = inference.converge
+
+    def diverges(*arguments):
+        for number, stage in enumerate(real(*arguments)):
+            if number == 2 and failure == "algebra":
+                raise torch.linalg.LinAlgError("not positive-definite")
+            loss = stage.estimate.loss if number < 2 else 1e9
+            yield replace(stage, estimate=replace(stage.estimate, loss=loss))
+
+    monkeypatch.setattr(inference, "converge", diverges)
+    remedy = r"raise inference\.frames_per_neuron or simulation\.noise"
+    with pytest.raises(InferenceError, match=rf"^sweep 2 diverged \(.*\); .*{remedy}") as error:
+        infer(small.recording, small.experiment)
+    cause = "phase shared, loss 1e+09" if failure == "loss" else "not positive-definite"
+    assert cause in str(error.value)
+    assert error.value.last_good["connectivity"].isfinite().all()
+
+
+def test_a_first_sweep_that_diverges_leaves_nothing(small, monkeypatch):
+    def diverges(*_):
+        raise torch.linalg.LinAlgError("singular")
+        yield
+
+    monkeypatch.setattr(inference, "converge", diverges)
+    with pytest.raises(InferenceError, match=r"^sweep 0 diverged \(singular\)") as error:
+        infer(small.recording, small.experiment)
+    assert not error.value.last_good

@@ -1,0 +1,226 @@
+"""Every score against the same number by another way."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from conftest import SMALL, TEST_CONFIG
+
+from figures_lib import gauge, scoring
+from figures_lib.config import load_experiment
+from figures_lib.inference import infer
+from figures_lib.rollout import roll_out
+from figures_lib.scoring import (
+    Scores,
+    fit_line,
+    fit_scales,
+    gauge_free_r2,
+    match_types,
+    score,
+)
+
+
+@pytest.fixture
+def scores(small):
+    return score(small.recording, small.truth, small.model)
+
+
+def _r2(true, learned):
+    return np.corrcoef(np.ravel(true), np.ravel(learned))[0, 1] ** 2
+
+
+def test_weights_are_compared_in_the_convention_of_the_model(small, scores):
+    _, recording, truth, model = small
+    x = gauge.visited_grid(recording.activity, truth.types)
+    assert torch.equal(scores.x, x)
+    widths = torch.tensor([one.width for one in truth.neuron_types])
+    largest = torch.tanh(x / widths[:, None]).abs().amax(1)
+    expected = truth.connectivity * largest[truth.types]
+    assert torch.allclose(scores.connectivity_true, expected, rtol=1e-4)
+
+    ours = scores.type_of_cluster.argsort()  # the found type of each true one
+    values = torch.stack([model.transfer(x[[k, k]])[ours[k]] for k in (0, 1)])
+    scale = values.abs().amax(1)
+    learned = model.gnn.connectivity.detach() * scale[truth.types]
+    assert torch.allclose(scores.connectivity_learned, learned, rtol=1e-4)
+    assert torch.allclose(scores.transfer_learned, values / scale[:, None], atol=1e-5)
+
+    metrics = scores.metrics
+    true, learned = expected.numpy().ravel(), learned.numpy().ravel()
+    assert metrics["connectivity.r2"] == pytest.approx(_r2(true, learned), abs=1e-6)
+    slope = np.polyfit(true, learned, 1)[0]
+    assert metrics["connectivity.slope"] == pytest.approx(slope, abs=1e-5)
+    assert metrics["connectivity.r2"] < metrics["connectivity.r2_gauge_free"] < 1
+    same = (scores.type_of_cluster[model.types] == truth.types).float().mean()
+    assert metrics["types.accuracy"] == same
+    assert metrics["types.n_found"] == len(model.types.unique())
+
+
+def test_functions_are_those_of_the_types_over_what_they_visit(small, scores):
+    _, _, truth, model = small
+    x = scores.x
+    for k, one in enumerate(truth.neuron_types):
+        update = -one.decay * x[k] + one.self_coupling * torch.tanh(x[k])
+        assert torch.allclose(scores.update_true[k], update, atol=1e-4)
+        transfer = torch.tanh(x[k] / one.width)
+        transfer = transfer / transfer.abs().max()
+        assert torch.allclose(scores.transfer_true[k], transfer, atol=1e-5)
+    ours = scores.type_of_cluster.argsort()
+    learned = torch.stack([model.update(x[[k, k]])[ours[k]] for k in (0, 1)])
+    assert torch.allclose(scores.update_learned, learned, atol=1e-5)
+    for key, name in (("phi.max_error", "update"), ("psi.max_error", "transfer")):
+        true = getattr(scores, f"{name}_true").numpy()
+        error = np.abs(getattr(scores, f"{name}_learned").numpy() - true).max(1)
+        assert scores.metrics[key] == pytest.approx((error / np.ptp(true, 1)).max(), rel=1e-4)
+
+
+def test_the_loss_is_that_of_the_networks_themselves(small, scores):
+    _, recording, truth, model = small
+    frames = np.linspace(0, 2999, 256).astype(int)
+    field = torch.ones(256, 40)
+    field[:, :16] = model.field(torch.tensor(frames))
+    with torch.no_grad():
+        predicted = model.gnn(recording.activity[frames], 10.0 * field)
+    target = recording.derivative[frames].numpy()
+    left = ((target - predicted.numpy()) ** 2).sum() / ((target - target.mean(0)) ** 2).sum()
+    assert scores.metrics["loss.final"] == pytest.approx(left, rel=1e-4)
+
+
+def test_a_pair_network_is_evaluated_on_four_frames_and_averaged_over_receivers(small):
+    pair = {"graph_network.transfer": "pair", "inference.neuron_sweeps": 2}
+    experiment = load_experiment(TEST_CONFIG, SMALL | pair)
+    recording, truth = small.recording, small.truth
+    model = replace(infer(recording, experiment), types=small.model.types)
+    scores = score(recording, truth, model)
+    frames = np.array([0, 999, 1999, 2999])
+    field = torch.ones(4, 40)
+    field[:, :16] = model.field(torch.tensor(frames))
+    with torch.no_grad():
+        predicted = model.gnn(recording.activity[frames], 10.0 * field)
+    target = recording.derivative[frames]
+    left = ((target - predicted) ** 2).sum() / ((target - target.mean(0)) ** 2).sum()
+    assert scores.metrics["loss.final"] == pytest.approx(float(left), rel=1e-4)
+    ours = scores.type_of_cluster.argsort()
+    for k, x in enumerate(scores.x):
+        values = model.transfer(x.expand(2, -1)).mean(0)[ours[k]]
+        expected = values / values.abs().max()
+        assert torch.allclose(scores.transfer_learned[k], expected, atol=1e-5)
+
+
+def test_the_field_is_scored_at_equidistant_frames(small, scores):
+    _, _, truth, model = small
+    frames = torch.linspace(0, 2999, 2000).long()
+    true, learned = truth.field_at(frames).numpy(), model.field(frames).numpy()
+    metrics = scores.metrics
+    assert metrics["external_input.r2"] == pytest.approx(_r2(true, learned), abs=1e-5)
+    factor = (true * learned).sum(0) / (learned**2).sum(0)
+    free = _r2(true, learned * factor)
+    assert metrics["external_input.r2_gauge_free"] == pytest.approx(free, abs=1e-5)
+    assert metrics["external_input.windows"] == model.windows
+
+
+def test_a_network_without_input_has_no_score_of_the_field(small):
+    _, recording, truth, model = small
+    nothing = torch.zeros(40).bool()
+    blind = replace(model, modulated=nothing)
+    metrics = score(replace(recording, modulated=nothing), truth, blind).metrics
+    assert np.isnan(metrics["external_input.r2"])
+    assert np.isnan(metrics["external_input.r2_gauge_free"])
+    assert np.isfinite(metrics["loss.final"])
+
+
+def test_roll_out_is_scored_from_a_state_that_was_never_visited(small, scores):
+    _, recording, truth, model = small
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randint(3000, (40,), generator=generator)
+    start = recording.activity[chosen, torch.arange(40)]
+    assert (recording.activity - start).abs().amax(1).min() > 1
+    x, rows = start.double().numpy(), []
+    weights = truth.connectivity.double().numpy()
+    own = {name: value.double().numpy() for name, value in truth.parameters().items()}
+    for frame in range(1400, 1600):  # 200 frames in the middle
+        rows.append(x)
+        omega = np.ones(40)
+        omega[:16] = truth.field_at(torch.tensor([frame]))[0].numpy()
+        received = 10 * omega * (weights @ np.tanh(x / own["width"]))
+        x = x + 0.01 * (own["self_coupling"] * np.tanh(x) - own["decay"] * x + received)
+    learned = roll_out(model, recording.gain, start, 1400, 200, 0.01)
+    expected = _r2(np.array(rows), learned.numpy())
+    assert scores.metrics["rollout.r2"] == pytest.approx(expected, abs=1e-4)
+    assert scores.metrics["rollout.horizon_frames"] == 200
+
+
+def test_a_recording_shorter_than_the_horizon_is_the_horizon(small):
+    _, recording, truth, model = small
+    short = replace(
+        recording, activity=recording.activity[:50], derivative=recording.derivative[:50]
+    )
+    metrics = score(short, replace(truth, frames=50), replace(model, frames=50)).metrics
+    assert metrics["rollout.horizon_frames"] == 50
+    assert metrics["rollout.r2"] > 0.5
+
+
+def test_scores_survive_the_disk(tmp_path, scores):
+    scores.save(tmp_path)
+    again = Scores.load(tmp_path)
+    assert again.metrics == scores.metrics
+    assert torch.equal(again.connectivity_learned, scores.connectivity_learned)
+    assert torch.equal(again.type_of_cluster, scores.type_of_cluster)
+
+
+def test_fitted_scales_undo_any_scale_of_rows_and_columns():
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randn(40, 40, generator=generator)
+    rows, columns = (torch.rand(n, generator=generator) + 0.5 for n in (40, 40))
+    learned = true * rows[:, None] * columns
+    assert torch.allclose(fit_scales(true, learned), true.double(), atol=1e-5)
+    assert gauge_free_r2(true, learned) == pytest.approx(1, abs=1e-9)
+    noisy = learned + 0.3 * torch.randn(40, 40, generator=generator)
+    assert 0.8 < gauge_free_r2(true, noisy) < 0.99
+    still = fit_scales(true, noisy) * scoring.best_scales(true, fit_scales(true, noisy), 0)
+    assert torch.allclose(still, fit_scales(true, noisy), rtol=1e-3)  # nothing is left to fit
+
+
+def test_best_scales_leave_nothing_along_the_fitted_direction():
+    generator = torch.Generator().manual_seed(1)
+    true, learned = torch.randn(2, 5, 7, generator=generator)
+    learned[:, 2] = 0  # a column of zeros has no scale: 0, not a division by zero
+    for dim in (0, 1):
+        scale = scoring.best_scales(true, learned, dim)
+        assert scale.shape[dim] == 1
+        left = ((true - learned * scale) * learned).sum(dim)
+        assert torch.allclose(left, torch.zeros_like(left), atol=1e-5)
+    assert scoring.best_scales(true, learned, 0)[0, 2] == 0
+
+
+def test_fit_line_is_numpy_polyfit():
+    true, learned = torch.randn(200), torch.randn(200)
+    learned = 0.7 * true + 0.2 * learned + 3
+    r2, slope = fit_line(true, learned)
+    x, y = true.numpy(), learned.numpy()
+    assert slope == pytest.approx(np.polyfit(x, y, 1)[0], abs=1e-5)
+    assert r2 == pytest.approx(np.corrcoef(x, y)[0, 1] ** 2, abs=1e-5)
+    assert fit_line(torch.zeros(5), torch.randn(5)) == (0.0, 0.0)
+    assert fit_line(torch.randn(5), torch.zeros(5)) == (0.0, 0.0)
+    small = 1e-3 * torch.tensor([-1.0, 0.0, 2.0])
+    assert fit_line(small, -2 * small) == pytest.approx((1.0, -2.0))
+
+
+def test_type_accuracy_is_that_of_the_best_matching():
+    found = torch.tensor([1, 1, 1, 0, 0, 2])
+    true = torch.tensor([0, 0, 1, 1, 1, 1])
+    accuracy, type_of_cluster, cluster_of_type = match_types(found, true)
+    assert accuracy == pytest.approx(4 / 6)
+    assert type_of_cluster.tolist() == [1, 0, 1]
+    assert cluster_of_type.tolist() == [1, 0]
+    _, type_of_cluster, cluster_of_type = match_types(found, torch.tensor([1, 1, 1, 0, 0, 0]))
+    assert type_of_cluster.tolist() == [0, 1, 0]
+    assert cluster_of_type.tolist() == [0, 1]
+
+
+def test_the_worst_error_is_of_the_range_of_each_function():
+    true = torch.tensor([[0.0, 0.1, 0.2], [5.0, 9.0, 15.0]])
+    learned = true + torch.tensor([[0.0, 0.05, 0.0], [-1.0, 0.0, 0.5]])
+    assert scoring._worst_error(true, learned) == pytest.approx(0.25)
+    assert scoring._worst_error(true, true + torch.tensor([[0.0], [4.0]])) == pytest.approx(0.4)
