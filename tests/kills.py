@@ -133,6 +133,8 @@ def survive(
             continue
         done = [folder for folder in out.glob("stages/*-*") if folder.name[0] != "."]
         by_progress[len(done)] += 1
+        if len(done) == 3 and moments.random() < 0.5:  # or most kills would hit the drawing
+            shutil.rmtree(out)
     assert start(out).wait() == 0
     return Outcome(count, dict(sorted(by_progress.items())), metrics_of(out))
 
