@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from figures_lib.recording import Truth
-from figures_lib.simulator import derivative
+from figures_lib.simulator import cores_left_to_product, derivative
 
 RollOut = Callable[[int], Tensor]  # steps → activity after them, Float["neuron"]
 
@@ -85,7 +85,8 @@ def torchdiffeq(start: Start) -> RollOut:
     @torch.no_grad()
     def run(steps: int) -> Tensor:
         times = torch.arange(steps + 1) * start.time_step
-        return odeint(slope, start.activity, times, method="euler")[-1]
+        with cores_left_to_product():  # as ours: it would be slower otherwise
+            return odeint(slope, start.activity, times, method="euler")[-1]
 
     return run
 

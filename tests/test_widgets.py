@@ -46,8 +46,8 @@ class Kernel:
 
     def ask(self, expression: str) -> Any:
         """The value of an expression."""
-        (output,) = self.do(f"print(json.dumps({expression}))")
-        return json.loads(output.text)
+        outputs = self.do(f"print(json.dumps({expression}))")  # a busy kernel sends it in parts
+        return json.loads("".join(output.text for output in outputs))
 
     def told(self, widget: str) -> str:
         return self.ask(f"{widget}.told.value")
