@@ -11,7 +11,6 @@ from typing import NoReturn
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.batch import run_sweep
-from figures_lib.benchmark import benchmark
 from figures_lib.config import ConfigError, OneLineError
 from figures_lib.inference import InferenceError
 from figures_lib.model import Sweep
@@ -190,6 +189,9 @@ def _build(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     if options.json.is_dir():
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
+    # brings torch_geometric along, which every other command would wait for
+    from figures_lib.benchmark import benchmark
+
     plan, place = QUICK if options.quick else FULL, options.json.absolute()
     with exclusive(place.parent, "--json", f".{place.name}.lock"):
         write_json(place, benchmark(plan, lambda line: print(line, flush=True)))

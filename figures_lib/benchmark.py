@@ -11,7 +11,6 @@ from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from importlib import metadata
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -27,7 +26,7 @@ from figures_lib.measurements import (
     simulators,
     streaming,
 )
-from figures_lib.measuring import timer
+from figures_lib.measuring import processor, timer
 from figures_lib.plans import Plan, experiment_of
 from figures_lib.simulator import simulate
 
@@ -82,16 +81,6 @@ def machine(device: str) -> Report:
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
     }
-
-
-def processor() -> str:
-    """Model name of the processor."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 def _version(package: str) -> str | None:

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from figures_lib.ablation import timed
 from figures_lib.config import Experiment, GraphNetwork
-from figures_lib.gnn import GNN, MessagePassingGNN
+from figures_lib.gnn import GNN
 from figures_lib.inference import LEAST_FRAMES, converge, infer
 from figures_lib.measuring import PeakMemory, Work, exponent, interleave, ratio, spread, timer
+from figures_lib.message_passing import MessagePassingGNN
 from figures_lib.plans import Plan, experiment_of
 from figures_lib.recording import Recording
 from figures_lib.rivals import RIVALS, RollOut, Start, obstacle

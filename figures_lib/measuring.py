@@ -2,10 +2,12 @@
 
 import ctypes
 import gc
+import platform
 import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -160,3 +162,13 @@ class PeakMemory:
     def _resident(self) -> int:
         memory = self._process.memory_info()
         return memory.rss - getattr(memory, "shared", 0)
+
+
+def processor() -> str:
+    """Model name of the processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()

@@ -22,13 +22,13 @@ import torch
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
-from figures_lib.benchmark import benchmark, processor
 from figures_lib.config import ConfigError, Experiment, load_experiment
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import load_movie
 from figures_lib.health import InferenceError
 from figures_lib.inference import infer
 from figures_lib.limits import check_disk, check_memory
+from figures_lib.measuring import processor
 from figures_lib.model import Model, Sweep
 from figures_lib.plans import QUICK, TINY, Plan
 from figures_lib.recording import Recording, Truth
@@ -43,7 +43,10 @@ INFER_CODE = (
     *("acceleration", "clusters", "config", "fitting", "gauge", "gnn", "health", "inference"),
     *("model", "recording", "shards", "siren", "sweeps", "tables", "windows"),
 )
-BENCHMARK_CODE = ("ablation", "benchmark", "measurements", "measuring", "plans", "rivals")
+BENCHMARK_CODE = (
+    *("ablation", "benchmark", "measurements", "measuring", "message_passing", "plans"),
+    "rivals",
+)
 SCORE_CODE = ("gauge", "health", "model", "rollout", "scoring", "simulator", "tables")
 UNDATED = {"png": None, "svg": {"Date": None}}  # the same result is the same file
 LAST_GOOD = "last_good.safetensors"
@@ -156,6 +159,9 @@ class Run:
         given = self.out / "benchmark.json"
         if given.exists():
             return read_json(given)
+        # brings torch_geometric along, which every notebook would wait for
+        from figures_lib.benchmark import benchmark
+
         plan = self._benchmark_plan
 
         def compute(folder: Path) -> None:

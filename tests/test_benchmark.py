@@ -11,9 +11,10 @@ from figures_lib import ablation, benchmark_figures, benchmark_tables, measureme
 from figures_lib.__main__ import main
 from figures_lib.benchmark import benchmark, memory_plan
 from figures_lib.config import ConfigError, GraphNetwork
-from figures_lib.gnn import GNN, MessagePassingGNN
+from figures_lib.gnn import GNN
 from figures_lib.inference import converge
 from figures_lib.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
+from figures_lib.message_passing import MessagePassingGNN
 from figures_lib.pipeline import Run
 from figures_lib.plans import FULL, TINY, experiment_of
 from figures_lib.rivals import RIVALS, obstacle
@@ -232,7 +233,7 @@ def test_run_shows_the_file_of_the_command_when_there_is_one(experiment, tmp_pat
 
 
 def test_command_writes_the_file(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("figures_lib.__main__.benchmark", lambda plan, say: {"plan": plan.name})
+    monkeypatch.setattr("figures_lib.benchmark.benchmark", lambda plan, say: {"plan": plan.name})
     path = tmp_path / "new" / "bench.json"
     assert main(["bench", "--json", str(path)]) == 0
     assert json.loads(path.read_text()) == {"plan": FULL.name}

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from figures_lib import gnn as gnn_module
 from figures_lib.config import GraphNetwork
-from figures_lib.gnn import GNN, MessagePassingGNN
+from figures_lib.gnn import GNN
+from figures_lib.message_passing import MessagePassingGNN
 
 VARIANTS = ("shared", "sender", "pair")
 TOLERANCE = 1e-10
