@@ -233,7 +233,9 @@ def test_run_shows_the_file_of_the_command_when_there_is_one(experiment, tmp_pat
 
 
 def test_command_writes_the_file(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("figures_lib.benchmark.benchmark", lambda plan, say: {"plan": plan.name})
+    monkeypatch.setattr(
+        "figures_lib.benchmark.benchmark", lambda plan, say: {"plan": plan.name}
+    )
     path = tmp_path / "new" / "bench.json"
     assert main(["bench", "--json", str(path)]) == 0
     assert json.loads(path.read_text()) == {"plan": FULL.name}
