@@ -1,4 +1,5 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
+# make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
 # make test                         every test
 # make lint                         formatting, lint and types
 # make kills                        kill a run 50 times at random moments, compare its metrics
@@ -16,13 +17,20 @@ CONFIG = $(CONFIG_$(PROFILE))
 PYTHON ?= python3
 READY = .venv/.installed
 
-.PHONY: book test lint kills audit coverage mutants clean
+STUDIES = noise length neurons types inputs contrast speed theta differences
+
+.PHONY: book studies test lint kills audit coverage mutants clean
 
 book: $(READY)
 	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta or test" >&2; exit 2; }
 	.venv/bin/python -m figures_lib run --config $(CONFIG) --out runs/$(PROFILE)
 	.venv/bin/python -m figures_lib build --run runs/$(PROFILE) --out _build/html
 	@echo "open _build/html/index.html"
+
+studies: $(STUDIES:%=study-%)
+
+study-%: $(READY)
+	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/$(PROFILE)/studies/$*
 
 test: $(READY) lint
 	.venv/bin/python -m pytest tests

@@ -9,6 +9,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from figures_lib.__main__ import _parser
+from figures_lib.studies import STUDIES
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WANTED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
@@ -50,6 +51,15 @@ def test_documented_commands_exist():
             _parser().parse_args(command.split())
     for path in re.findall(r"(?:config|book)/[\w./]+\.(?:yaml|ipynb)", "\n".join(texts)):
         assert (ROOT / path).exists(), path
+
+
+def test_make_does_every_study_of_the_book():
+    makefile = (ROOT / "Makefile").read_text()
+    names = re.search(r"^STUDIES = (.*)$", makefile, re.M).group(1).split()
+    assert tuple(names) == STUDIES
+    for name in names:
+        for kind in ("", "_paper"):
+            assert (ROOT / "config" / "sweeps" / f"{name}{kind}.yaml").exists()
 
 
 def test_continuous_integration_runs_the_same_tests():
