@@ -3,6 +3,7 @@
 import argparse
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,10 +22,11 @@ from figures_lib.points import load_sweep
 from figures_lib.results import DONE, NAME, STATUS
 from figures_lib.shards import joined
 from figures_lib.simulator import SimulationError
-from figures_lib.site import build_site
+from figures_lib.site import build_site, check_place
 from figures_lib.storage import StorageError, exclusive, write_json, writing
 
 BAD_INPUT, FAILURE = 2, 1
+LONGEST = 500  # characters of what is said of bad input
 TOLD = [one.__name__ for one in (SimulationError, InferenceError, StorageError)]
 
 
@@ -34,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = _parser().parse_args(arguments)
         return options.command(options) or 0
     except ConfigError as error:
-        print(f"error: {error}", file=sys.stderr)
+        line = " ".join(str(error).split())
+        _tell(f"{line[:LONGEST]}…" if len(line) > LONGEST else line)
         return BAD_INPUT
     except PapermillExecutionError as error:
         found = re.search(
@@ -42,18 +45,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
         reason = error.evalue if error.ename == "ConfigError" else found and found.group(1)
         told = error.evalue if error.ename in TOLD else f"{error.ename}: {error.evalue}"
-        print(f"error: {reason or told}", file=sys.stderr)
+        _tell(reason or told)
         return BAD_INPUT if reason else FAILURE
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return FAILURE
     except OneLineError as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(error)
         return FAILURE
     except Exception as error:  # one line for the user; nothing computed is lost
-        text = " ".join(str(error).split())
-        print(f"error: {type(error).__name__}: {text}", file=sys.stderr)
+        _tell(f"{type(error).__name__}: {error}")
         return FAILURE
+
+
+def _tell(error: object) -> None:
+    """One line, whatever a key or the name of a file holds."""
+    print("error:", " ".join(str(error).split()), file=sys.stderr)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -116,12 +123,12 @@ def _infer(options: argparse.Namespace) -> None:
     run, _ = _opened(options)
     with joined(run.device) as shard:
         if shard.rank > 0:
-            shard.wait()  # for the recording
-            run.assist()
+            if shard.told(False, run.device):
+                run.assist()
             return
         with exclusive(options.out), writing(options.out):
             run.simulate()
-            shard.wait()
+            shard.told(not run.inferred, run.device)
             run.infer(lambda sweep: print(_told(sweep), flush=True))
         print(f"inferred: {options.out / 'stages' / run.key('infer')}")
 
@@ -138,6 +145,7 @@ def _run(options: argparse.Namespace) -> None:
             find_input(options.config),
             options.out,
             overrides | _inputs_from_root(run),
+            run.config_hash,
             lambda line: print(line, flush=True),
         )
     for reason in run.doubts():
@@ -182,6 +190,7 @@ def _build(options: argparse.Namespace) -> None:
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"--out: {options.out} is a file; name a folder")
     place = options.out.absolute()  # swapped in when it is complete; the lock lies beside it
+    check_place(place)
     with exclusive(place.parent, lock=f".{place.name}.lock"), writing(place):
         print(f"site: {build_site(options.run, options.out)}")
 
@@ -206,4 +215,6 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
+    # a scheduler of a cluster ends a job so: let go of what is held, as after Ctrl-C
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

@@ -161,7 +161,7 @@ class Inference(Section):
     activity, with their noise. ``seed`` starts the networks; without it, the experiment's does.
     """
 
-    frames_per_neuron: Positive = 4.0
+    frames_per_neuron: Annotated[float, Field(ge=1, le=LARGE, allow_inf_nan=False)] = 4.0
     knots: Annotated[int, Field(ge=4, le=LARGE)] = 24
     type_knots: Annotated[int, Field(ge=4, le=LARGE)] = 96
     shared_sweeps: PositiveInt = 5
@@ -246,6 +246,24 @@ def _experiment(
         raise ConfigError(where + one_line(error, Experiment)) from None
 
 
+def read_overrides(overrides: Any) -> dict[str, Any]:
+    """Dotted keys and values, as a mapping or, as papermill hands over ``-p``, as YAML text.
+
+    Raises:
+        ConfigError: it is something else.
+    """
+    try:
+        given = _parse(overrides) if isinstance(overrides, str) else overrides or {}
+    except yaml.YAMLError:
+        given = overrides
+    if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
+        raise ConfigError(
+            "overrides: expected a mapping of dotted keys such as {simulation.noise: 0.5} "
+            f"(found {shown(overrides, 80)})"
+        )
+    return dict(given)
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping that a YAML file holds; a ConfigError says why it holds none."""
     try:
@@ -266,7 +284,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: not valid YAML ({reason}); mend the file") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a mapping of sections, found {tree!r:.60}")
+        raise ConfigError(f"{path}: expected a mapping of sections, found {shown(tree, 60)}")
     return tree
 
 
@@ -352,7 +370,15 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{first['ctx']['error']}{more}"
     if first["type"] == "missing":
         return f"{key}: required key is missing; add it{more}"
-    return f"{key}: {first['msg']} (found {first['input']!r:.80}){more}"
+    return f"{key}: {first['msg']} (found {shown(first['input'], 80)}){more}"
+
+
+def shown(value: Any, width: int) -> str:
+    """The beginning of a value as an error shows it."""
+    try:
+        return f"{value!r:.{width}}"
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        return "a number of thousands of digits"
 
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -140,6 +140,8 @@ def identifiability(recording: Recording) -> dict[str, Any]:
         reasons.append(f"{total} frames are too few for {neurons} neurons")
     elif (unresolved & ~silent).any():
         reasons.append(f"the activities of {_listed(unresolved & ~silent)} are not independent")
+    if (deaf := recording.gain == 0).any():
+        reasons.append(f"{_listed(deaf)} receive nothing (gain 0), so nothing tells their rows")
     return {
         "identifiability.rank": rank,
         "identifiability.unresolved_neurons": int(unresolved.sum()),

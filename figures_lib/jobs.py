@@ -91,7 +91,8 @@ class Job:
         run = self.open()
         if self.notebooks:
             overrides = dict(self.overrides)
-            execute_notebooks(Path(self.config), run.out, overrides, _unheard, FIGURE_3)
+            path, told = Path(self.config), run.config_hash
+            execute_notebooks(path, run.out, overrides, told, _unheard, FIGURE_3)
         run.score()
         self._file("failure.json").unlink(missing_ok=True)
 

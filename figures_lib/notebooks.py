@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import nbformat
@@ -16,6 +17,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
+RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -23,6 +25,7 @@ def execute_notebooks(
     config: Path,
     out: Path,
     overrides: dict[str, Any],
+    config_hash: str,
     report: Callable[[str], None],
     names: Sequence[str] = NOTEBOOKS,
 ) -> None:
@@ -35,6 +38,7 @@ def execute_notebooks(
         config: experiment file.
         out: folder of the results.
         overrides: dotted keys and values.
+        config_hash: of the run; noted in every notebook.
         report: called with one line a notebook.
         names: which notebooks.
 
@@ -52,7 +56,8 @@ def execute_notebooks(
     for number, name in enumerate(names, start=1):
         started = time.perf_counter()
         report(f"[{number}/{len(names)}] {name} …")
-        _execute(ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb", parameters, ROOT)
+        source, target = ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb"
+        _execute(source, target, parameters, ROOT, {RUN_HASH: config_hash})
         report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
 
 
@@ -70,7 +75,13 @@ def summarise(results: Path) -> Path:
     return target
 
 
-def _execute(source: Path, target: Path, parameters: dict[str, Any], folder: Path) -> None:
+def _execute(
+    source: Path,
+    target: Path,
+    parameters: dict[str, Any],
+    folder: Path,
+    about: Mapping[str, str] = MappingProxyType({}),
+) -> None:
     """Execute one notebook in a folder; it is at its place when it is complete."""
     part = part_of(target)
     try:
@@ -85,6 +96,7 @@ def _execute(source: Path, target: Path, parameters: dict[str, Any], folder: Pat
         )
         notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
         notebook.metadata.pop("papermill", None)  # it records the paths of this machine
+        notebook.metadata |= about
         drop_widgets(notebook)
         papermill.iorw.write_ipynb(notebook, str(part))
         part.replace(target)

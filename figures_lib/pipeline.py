@@ -15,14 +15,22 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import matplotlib.pyplot as plt
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import save_file
 
-from figures_lib.config import ConfigError, Experiment, load_experiment
+from figures_lib.config import (
+    ConfigError,
+    Connectivity,
+    Experiment,
+    ExternalInput,
+    load_experiment,
+    read_overrides,
+    shown,
+)
 from figures_lib.connectivity import draw_connectivity
 from figures_lib.fields import load_movie
 from figures_lib.health import InferenceError
@@ -34,9 +42,10 @@ from figures_lib.plans import QUICK, TINY, Plan
 from figures_lib.recording import Recording, Truth
 from figures_lib.scoring import Scores, score
 from figures_lib.simulator import simulate_to_disk
-from figures_lib.stages import DONE, keep
+from figures_lib.stages import DONE, damage, keep
 from figures_lib.storage import file_digest, part_of, read_json, write_json, writing
 
+Located = TypeVar("Located", Connectivity, ExternalInput)
 ROOT = Path(__file__).resolve().parent.parent
 SIMULATE_CODE = ("config", "connectivity", "fields", "positions", "recording", "simulator")
 INFER_CODE = (
@@ -106,11 +115,15 @@ class Run:
 
         def compute(folder: Path) -> None:
             recording = Recording.load(self._folder("simulate") / "recording")
+            last_good = self.out / LAST_GOOD
+            last_good.unlink(missing_ok=True)
             try:
                 infer(recording, self.experiment, self.device, progress).save(folder)
             except InferenceError as error:
                 if error.last_good is not None:
-                    save_file(dict(error.last_good), self.out / LAST_GOOD)
+                    part = part_of(last_good)
+                    save_file(dict(error.last_good), part)
+                    part.replace(last_good)
                 raise
             computed.append(folder)
 
@@ -121,11 +134,15 @@ class Run:
                 progress(sweep)
         return model
 
+    @property
+    def inferred(self) -> bool:
+        """Whether the model is there, complete and unchanged."""
+        return damage(self._folder("infer")) is None
+
     def assist(self) -> None:
         """Take part in an inference that the first of several processes keeps."""
         recording = self._folder("simulate") / "recording"
-        if not (self._folder("infer") / "done.json").exists():
-            infer(Recording.load(recording), self.experiment, self.device)
+        infer(Recording.load(recording), self.experiment, self.device)
 
     def score(self) -> Scores:
         """Scores of the model against the truth; writes metrics and provenance."""
@@ -213,7 +230,7 @@ class Run:
             metrics = read_json(self.out / "metrics.json")
         except ConfigError:
             return False
-        return metrics.get("config_hash") == self._config_hash()
+        return metrics.get("config_hash") == self.config_hash
 
     def key(self, stage: str) -> str:
         """Hash of all that determines a stage: ``simulate``, ``infer`` or ``score``."""
@@ -263,8 +280,9 @@ class Run:
 
     def _metrics(self, scores: Mapping[str, Any]) -> dict[str, Any]:
         done = self._done()
+        known = {key: None if value != value else value for key, value in scores.items()}
         return {
-            **scores,
+            **known,  # JSON has no NaN: without a movie there is no score of one
             "time.simulate_s": done["simulate"]["seconds"],
             "time.infer_s": done["infer"]["seconds"],
             "time.total_s": sum(stage["seconds"] for stage in done.values()),
@@ -272,10 +290,11 @@ class Run:
             "device": self.device,
             "profile": self.experiment.profile,
             "seed": self.experiment.seed,
-            "config_hash": self._config_hash(),
+            "config_hash": self.config_hash,
         }
 
-    def _config_hash(self) -> str:
+    @property
+    def config_hash(self) -> str:
         """Hash of every setting that can change a result, whatever the code."""
         described = self.experiment.model_dump(exclude={"profile"})
         for section in ("connectivity", "external_input"):
@@ -289,7 +308,7 @@ class Run:
                 config[section]["source"] = Path(config[section]["source"]).name
         return {
             "config": config,
-            "config_hash": self._config_hash(),
+            "config_hash": self.config_hash,
             "seed": self.experiment.seed,
             "commit": _commit(),
             "python": platform.python_version(),
@@ -304,7 +323,7 @@ class Run:
 def open_run(
     config: str | Path,
     out: str | Path | None = None,
-    overrides: Mapping[str, Any] | None = None,
+    overrides: Mapping[str, Any] | str | None = None,
     seed: int | None = None,
 ) -> Run:
     """Open a run: read the configuration and name the folder of its results.
@@ -314,33 +333,52 @@ def open_run(
             root of the repository, so that notebooks work from both.
         out: folder of the results; a relative one that exists is looked up like ``config``.
             Default ``runs/PROFILE`` in the root of the repository.
-        overrides: dotted keys and values that replace those of the file.
+        overrides: dotted keys and values that replace those of the file; text is read as YAML.
         seed: replaces the seed of the file.
 
     Raises:
         ConfigError: the configuration cannot be run.
     """
-    changes = dict(overrides or {}) | ({} if seed is None else {"seed": seed})
+    for name, value in (("config", config), ("out", out or "")):
+        if not isinstance(value, str | Path):
+            raise ConfigError(f"{name}: expected a path (found {shown(value, 80)}); quote it")
+    changes = read_overrides(overrides) | ({} if seed is None else {"seed": seed})
     experiment = load_experiment(find_input(config), changes)
     external, weights = experiment.external_input, experiment.connectivity
     experiment = experiment.model_copy(
         update={
-            "external_input": external.model_copy(update={"source": _located(external.source)}),
-            "connectivity": weights.model_copy(update={"source": _located(weights.source)}),
+            "external_input": _located(external, "external_input"),
+            "connectivity": _located(weights, "connectivity"),
         }
     )
     folder = ROOT / "runs" / experiment.profile if out is None else find_input(out)
-    return Run(experiment, folder.resolve())
+    try:
+        return Run(experiment, folder.resolve())
+    except (OSError, RuntimeError) as error:  # links that lead in a circle
+        raise ConfigError(f"out: {folder}: {error}; name another folder") from None
 
 
 def find_input(path: str | Path) -> Path:
-    """A file as the user names it: from the working directory, or else from the repository."""
+    """A file as the user names it: from the working directory, or else from the repository.
+
+    Raises:
+        ConfigError: no file can have this name.
+    """
     path, elsewhere = Path(path), ROOT / path
-    return elsewhere if elsewhere.exists() and not path.exists() else path
+    try:
+        return elsewhere if elsewhere.exists() and not path.exists() else path
+    except OSError as error:
+        raise ConfigError(f"{str(path):.80}…: {error.strerror}; name another file") from None
 
 
-def _located(source: str | None) -> str | None:
-    return None if source is None else str(find_input(source))
+def _located(section: Located, name: str) -> Located:
+    """A section with its source as a file that is found from here."""
+    if section.source is None:
+        return section
+    try:
+        return section.model_copy(update={"source": str(find_input(section.source))})
+    except ConfigError as error:
+        raise ConfigError(f"{name}.source: {error}") from None
 
 
 def _content(source: str | None) -> list[str] | None:
@@ -372,7 +410,11 @@ def _digest(*parts: Any) -> str:
 def _commit() -> str | None:
     try:
         answer = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=True,
         )
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -57,10 +57,9 @@ class Shard:
             dist.all_reduce(values)
         return values
 
-    def wait(self) -> None:
-        """Wait until all processes have come here."""
-        if self.ranks > 1:
-            dist.barrier()
+    def told(self, something: bool, device: str) -> bool:
+        """Whether any of the processes says so; all wait until the last one has come here."""
+        return bool(self.sum(torch.tensor(float(something), device=device)))
 
     def slabs(
         self, own: Shaped[Tensor, "own *rest"]

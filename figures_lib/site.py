@@ -16,8 +16,9 @@ from bs4 import BeautifulSoup
 from figures_lib.citation import add_citation, read_citation
 from figures_lib.config import ConfigError
 from figures_lib.glossary import Definition, definitions, link_terms, needs_mathematics
-from figures_lib.notebooks import NOTEBOOKS
+from figures_lib.notebooks import NOTEBOOKS, RUN_HASH
 from figures_lib.policy import add_policy
+from figures_lib.provenance import provenance_texts
 from figures_lib.storage import read_json
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -82,6 +83,19 @@ def build_site(run_folder: Path, html: Path) -> Path:
     return html / "index.html"
 
 
+def check_place(html: Path) -> None:
+    """Refuse to replace a folder that is no earlier site.
+
+    Raises:
+        ConfigError: there is something else.
+    """
+    if html.is_dir() and any(html.iterdir()) and not (html / FRONT_PAGE).exists():
+        raise ConfigError(
+            f"--out: {html} holds something that is no site, which would be lost; name a "
+            "folder of its own, e.g. _build/html"
+        )
+
+
 def _check_records(run_folder: Path) -> None:
     """Refuse a run whose files are damaged, or come from different runs."""
     metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
@@ -101,34 +115,25 @@ def _check_records(run_folder: Path) -> None:
     for name in NOTEBOOKS:
         path = run_folder / "notebooks" / f"{name}.ipynb"
         try:
-            nbformat.validate(nbformat.read(path, as_version=4))
+            notebook = nbformat.read(path, as_version=4)
+            nbformat.validate(notebook)
+            of = notebook.metadata.get(RUN_HASH)
         except Exception as error:  # from JSONDecodeError to AttributeError
             reason = " ".join(str(error).split())
             raise ConfigError(
                 f"--run: {path.name} of {run_folder.name} cannot be read ({reason:.80}); "
                 "execute `python -m figures_lib run` again"
             ) from None
+        if of != metrics["config_hash"]:
+            raise ConfigError(
+                f"--run: {path.name} of {run_folder.name} is of another configuration than "
+                "metrics.json; execute `python -m figures_lib run` again"
+            )
 
 
 def substitutions(metrics: dict[str, Any]) -> dict[str, str]:
     """Metrics as the texts that the prose shows: ``connectivity.r2`` → ``connectivity_r2``."""
     return {key.replace(".", "_"): _shown(key, value) for key, value in metrics.items()}
-
-
-def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
-    """Where a run comes from, as the texts that the prose shows; checksums as a table."""
-    rows = [
-        f"| {stage} | {name} | `{checksum}` |"
-        for stage, files in provenance["stages"].items()
-        for name, checksum in files.items()
-    ]
-    return {
-        "command": f"`make book PROFILE={provenance['config']['profile']}`",
-        "commit": f"`{provenance['commit']}`",
-        **{name: str(provenance[name]) for name in ("python", "processor", "cores")},
-        "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
-        "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
-    }
 
 
 def launchable(config: dict[str, Any]) -> dict[str, Any]:
@@ -332,7 +337,11 @@ def _put_in_place(built: Path, html: Path) -> None:
     fresh, old = (html.with_name(f".{html.name}.{word}") for word in ("new", "old"))
     for folder in (fresh, old):
         shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(built, fresh)
+    try:
+        shutil.copytree(built, fresh)
+    except OSError:
+        shutil.rmtree(fresh, ignore_errors=True)
+        raise
     if html.exists():
         html.replace(old)
     fresh.replace(html)

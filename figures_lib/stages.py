@@ -2,12 +2,13 @@
 
 A stage is written beside its place and renamed into it when complete, so that a killed run
 leaves nothing that could be mistaken for a result. ``done.json``, written last, holds the
-name of the stage and the checksum of every file; a folder that does not match it is thrown
-away and computed again.
+name of the stage, the checksum of every file and one of itself; a folder that does not match
+it is thrown away and computed again.
 """
 
+import hashlib
+import json
 import logging
-import os
 import resource
 import shutil
 import sys
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from figures_lib.config import ConfigError
-from figures_lib.storage import abandoned, file_digest, read_json, write_json, writing
+from figures_lib.storage import abandoned, file_digest, owner, read_json, write_json, writing
 
 DONE = "done.json"
 logger = logging.getLogger(__name__)
@@ -49,7 +50,7 @@ def keep(folder: Path, compute: Callable[[Path], None]) -> Path:
         for leftover in folder.parent.glob(f".{folder.name}.*"):
             if abandoned(leftover):
                 shutil.rmtree(leftover, ignore_errors=True)
-        prefix = f".{folder.name}.{os.getpid()}."
+        prefix = f".{folder.name}.{owner()}."
         part = Path(tempfile.mkdtemp(prefix=prefix, dir=folder.parent))
     try:
         with writing(folder):
@@ -74,10 +75,12 @@ def damage(folder: Path) -> str | None:
     """
     try:
         done = read_json(folder / DONE)
-        known, name = done["sha256"], done["stage"]
+        known, name, seal = done["sha256"], done["stage"], done.pop("seal")
         signature = tuple(_facts(folder, file) for file in known)
     except (ConfigError, OSError, KeyError, TypeError, AttributeError):
         return "incomplete"
+    if seal != _seal(done):
+        return f"{DONE} differs from its checksum"
     if name != folder.name:
         return f"the result of {name}"
     if _checked.get(folder) == signature:
@@ -104,8 +107,12 @@ def _compute(folder: Path, part: Path, compute: Callable[[Path], None]) -> None:
         "peak_bytes": peak * (1 if sys.platform == "darwin" else 1024),
         "sha256": {str(file.relative_to(part)): file_digest(file) for file in files},
     }
-    write_json(part / DONE, done)
+    write_json(part / DONE, done | {"seal": _seal(done)})
     _checked[folder] = tuple(_facts(part, str(file.relative_to(part))) for file in files)
+
+
+def _seal(done: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(done, sort_keys=True).encode()).hexdigest()
 
 
 def _facts(folder: Path, file: str) -> tuple[str, int, int]:

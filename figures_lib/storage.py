@@ -5,6 +5,7 @@ import fcntl
 import hashlib
 import json
 import os
+import platform
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -28,7 +29,8 @@ def refusal(error: BaseException) -> str | None:
     """What the disk says in an exception, or None if it is about something else."""
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return os.strerror(error.errno)
-    found = re.search(r"\(os error (\d+)\)", str(error))  # as safetensors reports it
+    # as safetensors reports it, or shutil of one file of many
+    found = re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))
     if found and int(found.group(1)) in REFUSALS:
         return os.strerror(int(found.group(1)))
     return None
@@ -109,16 +111,26 @@ def part_of(path: Path) -> Path:
     for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
         if abandoned(leftover):
             leftover.unlink(missing_ok=True)
-    return path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    return path.with_name(f".{path.stem}.{owner()}{path.suffix}")
+
+
+def owner() -> str:
+    """This process, among those of all machines that share a folder."""
+    return f"{os.getpid()}@{re.sub('[^A-Za-z0-9-]', '-', platform.node())}"
 
 
 def abandoned(part: Path) -> bool:
-    """Whether no other living process writes ``.NAME.PROCESS.*``, something unfinished."""
-    owner = part.name.split(".")[2]
-    if not owner.isdigit() or int(owner) == os.getpid():
+    """Whether no other living process writes ``.NAME.OWNER.*``, something unfinished.
+
+    Nobody knows what lives on another machine.
+    """
+    process, _, machine = part.name.split(".")[2].partition("@")
+    if machine and machine != owner().partition("@")[2]:
+        return False
+    if not process.isdigit() or int(process) == os.getpid():
         return True
     try:
-        os.kill(int(owner), 0)  # signal 0 only asks
+        os.kill(int(process), 0)  # signal 0 only asks
     except ProcessLookupError:
         return True
     except PermissionError:  # alive, but of another user

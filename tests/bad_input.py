@@ -183,7 +183,8 @@ def built(change: Callable[[Path], object]) -> Callable[[Path], Arguments]:
         config = {"profile": "test"}
         texts = {name: "" for name in ("commit", "python", "processor", "cores")}
         records = {"config_hash": "a", "config": config, "stages": {}, "packages": {}, **texts}
-        empty = {"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
+        about = {"config_hash": "a"}
+        empty = {"cells": [], "metadata": about, "nbformat": 4, "nbformat_minor": 5}
         for name in ("metrics.json", "provenance.json"):
             (folder / "run" / name).write_text(json.dumps(records))
         for name in NOTEBOOKS:
@@ -192,6 +193,24 @@ def built(change: Callable[[Path], object]) -> Callable[[Path], Arguments]:
         return ["build", "--run", str(folder / "run"), "--out", str(folder / "out")]
 
     return arguments
+
+
+def of_another_run(name: str) -> Callable[[Path], Arguments]:
+    def change(folder: Path) -> None:
+        path = folder / "notebooks" / name
+        path.write_text(path.read_text().replace('"config_hash": "a"', '"config_hash": "b"'))
+
+    return built(change)
+
+
+def over(make: Callable[[Path], Path]) -> Callable[[Path], Arguments]:
+    """The arguments that put a site in the place of something else."""
+    return lambda folder: ["build", "--run", str(folder), "--out", str(make(folder))]
+
+
+def circle(folder: Path) -> Path:
+    (folder / "circle").symlink_to(folder / "circle")
+    return folder / "circle"
 
 
 def replaced(name: str, text: str) -> Callable[[Path], Arguments]:
@@ -283,6 +302,13 @@ CASES = [
     Case("a profile that leaves the folder of runs", "profile", override("profile=../x")),
     Case("a profile that is a path", "profile", override("profile=/etc")),
     Case("a profile of two lines", "profile", override('profile="a\\nb"')),
+    Case("a key of two lines", "a b: unknown key", override("a\nb=1")),
+    Case("a key of 5000 letters", "aaaaa", override("a" * 5000 + "=1")),
+    Case(
+        "a configuration with a name of 300 letters",
+        "File name too long",
+        lambda f: run(f, config="c" * 300),
+    ),
     Case("no such configuration", "absent.yaml", lambda f: run(f, config=f / "absent.yaml")),
     Case("a folder for a configuration", "directory", lambda f: run(f, config=f)),
     Case("a configuration without end", "/dev/zero", lambda f: run(f, config="/dev/zero")),
@@ -308,8 +334,10 @@ CASES = [
     Case("a tag that does not fit", "invalid literal", changed("seed: 0", "seed: !!int x")),
     Case("a month 13", "month", changed("seed: 0", "seed: 2020-13-45")),
     Case("a number of 5000 digits", "5000 digits", changed("seed: 0", "seed: " + "9" * 5000)),
+    Case("a number of 5000 hexadecimal digits", "seed", override("seed=0x" + "f" * 5000)),
     Case("a thousand brackets", "recursion", yaml("a: " + "[" * 1000 + "]" * 1000)),
     Case("no such movie", MOVIE, override(f"{MOVIE}=absent.tif")),
+    Case("a movie with a name of 300 letters", MOVIE, override(f"{MOVIE}={'m' * 300}.tif")),
     Case("an empty movie", MOVIE, source(MOVIE, "m.tif", content(b""))),
     Case("a movie cut short", MOVIE, source(MOVIE, "m.tif", cut_tif)),
     Case("a movie of words", MOVIE, source(MOVIE, "m.npy", array(np.full((2, 4, 4), "a")))),
@@ -363,6 +391,8 @@ CASES = [
     Case(
         "results where nobody may write", "cannot be written", output(lambda _: Path("/proc/x"))
     ),
+    Case("results with a name of 300 letters", "too long", output(lambda f: f / ("o" * 300))),
+    Case("results at links in a circle", "circle", output(circle)),
     Case("results that another process is writing", "in use by process", output(held)),
     Case(
         "a site from no run",
@@ -385,6 +415,14 @@ CASES = [
         "a site from a damaged notebook",
         "01_model.ipynb",
         replaced("notebooks/01_model.ipynb", '{"cells": 3}'),
+    ),
+    Case(
+        "a site from notebooks of two runs",
+        "03_infer.ipynb of run is of another configuration",
+        of_another_run("03_infer.ipynb"),
+    ),
+    Case(
+        "a site over something else", "would be lost", over(lambda f: file_in_the_way(f).parent)
     ),
     Case(
         "a sweep over a key that is not there",

@@ -12,8 +12,10 @@ from test_pipeline import FAST
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
+from figures_lib.config import ConfigError
 from figures_lib.pipeline import open_run
-from figures_lib.storage import StorageError, exclusive
+from figures_lib.site import FRONT_PAGE, _put_in_place, check_place
+from figures_lib.storage import StorageError, exclusive, writing
 
 
 @pytest.fixture(autouse=True)
@@ -34,14 +36,14 @@ def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, case: Case):
         pytest.skip("CUDA is there")
     monkeypatch.chdir(tmp_path)
     arguments = case.arguments(tmp_path)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     capsys.readouterr()
     assert main(arguments) == case.code
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
     assert case.told.lower() in error.lower()
     assert len(error) < 600
-    after = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    after = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert after == before
 
 
@@ -77,6 +79,34 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, stage, largest):
     after = [path.name for path in tmp_path.rglob("*") if path.name != "stages"]
     assert sorted(after) == [name for name in before if name != "stages"]
     assert len(run.infer().history.sweeps) == 6
+
+
+def test_a_full_disk_keeps_the_earlier_site(tmp_path):
+    built, html = tmp_path / "built", tmp_path / "html"
+    for folder, size in ((built, 200_000), (html, 10)):
+        folder.mkdir()
+        for name in ("index.html", "page.html"):
+            (folder / name).write_bytes(b"x" * size)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(StorageError, match="File too large"), writing(html):
+            _put_in_place(built, html)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["built", "html"]
+    assert (html / "index.html").read_bytes() == b"x" * 10
+
+
+def test_a_site_takes_the_place_of_an_earlier_one_only(tmp_path):
+    for name in ("absent", "empty", "site/book"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "absent").rmdir()
+    (tmp_path / "site" / FRONT_PAGE).write_text("earlier")
+    for name in ("absent", "empty", "site"):
+        check_place(tmp_path / name)
+    with pytest.raises(ConfigError, match="would be lost"):
+        check_place(tmp_path)
 
 
 def test_a_folder_is_let_go_at_the_end_and_on_error(tmp_path):

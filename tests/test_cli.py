@@ -13,10 +13,12 @@ import pytest
 import yaml
 from conftest import ROOT, TEST_CONFIG
 from papermill.exceptions import PapermillExecutionError
+from test_batch import until
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
 from figures_lib.notebooks import NOTEBOOKS
+from figures_lib.storage import LOCK
 
 
 @pytest.mark.parametrize(
@@ -137,13 +139,27 @@ def test_exit_codes_while_notebooks_run(tmp_path, capsys, monkeypatch, raised, c
     assert len(error.splitlines()) == 1
 
 
+def test_a_command_that_is_told_to_end_lets_go(tmp_path):
+    """SIGTERM, as schedulers of clusters send it, is answered like Ctrl-C."""
+    command = [sys.executable, "-m", "figures_lib", "infer", "--config", str(TEST_CONFIG)]
+    with subprocess.Popen(
+        [*command, "--out", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as process:
+        until(lambda: list(tmp_path.glob("stages/.simulate-*")), 60)
+        process.terminate()
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert error == "interrupted; the same command continues from here\n"
+    assert not (tmp_path / LOCK).exists()
+
+
 def test_inputs_named_from_another_folder_reach_the_notebooks(tmp_path, monkeypatch):
     """They run in the root, and are given no absolute path."""
     given = {}
     monkeypatch.setattr(
         command_line,
         "execute_notebooks",
-        lambda config, _out, overrides, _report: given.update(overrides, config=config),
+        lambda config, _out, overrides, *_: given.update(overrides, config=config),
     )
     monkeypatch.chdir(tmp_path)
     np.save("movie.npy", np.ones((3, 4, 4), np.float32))

@@ -62,7 +62,9 @@ def test_a_flipped_byte_is_found_and_the_stage_computed_again(
     assert metrics_of(out) == metrics_of(finished)
 
 
-@pytest.mark.parametrize("how", ["lost file", "lost done", "cut done", "another's"])
+@pytest.mark.parametrize(
+    "how", ["lost file", "lost done", "cut done", "altered done", "another's"]
+)
 def test_an_incomplete_stage_is_computed_again(finished, tmp_path, caplog, how):
     out = Path(shutil.copytree(finished, tmp_path / "out"))
     (folder,) = out.glob("stages/infer-*")
@@ -72,6 +74,9 @@ def test_an_incomplete_stage_is_computed_again(finished, tmp_path, caplog, how):
         (folder / stages.DONE).unlink()
     elif how == "cut done":
         (folder / stages.DONE).write_text('{"stage": ')
+    elif how == "altered done":
+        told = (folder / stages.DONE).read_text()
+        (folder / stages.DONE).write_text(told.replace('"seconds": ', '"seconds": 9'))
     else:  # a checkpoint of another configuration, put in its place by hand
         other = tmp_path / "other"
         open_run(TEST_CONFIG, other, FAST | {"seed": 7}).infer()

@@ -78,20 +78,30 @@ def test_a_runaway_simulation_is_stopped_within_100_frames(monkeypatch):
     assert done <= named < done + 100
 
 
-def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch):
+@pytest.mark.parametrize("network", ["graph_network", "field_network"])
+def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, network):
+    """Its loss is made NaN at a step that nobody looks at."""
     steps = []
     real = fitting.check_training
-    monkeypatch.setattr(
-        fitting, "check_training", lambda *told: (steps.append(told[1]), real(*told))
-    )
-    experiment = load_experiment(
-        TEST_CONFIG,
-        FAST | {"graph_network.steps": 3000, "graph_network.learning_rate": 1e6},
-    )
-    with pytest.raises(InferenceError, match=r"lower graph_network\.learning_rate") as error:
+
+    def spoilt(name, step, total, loss):
+        if name == network:
+            steps.append(step)
+        real(name, step, total, loss * float("nan") if step >= 101 else loss)
+
+    monkeypatch.setattr(fitting, "check_training", spoilt)
+    experiment = load_experiment(TEST_CONFIG, FAST | {f"{network}.steps": 400})
+    with pytest.raises(InferenceError, match=rf"lower {network}\.learning_rate") as error:
         infer(tiny[1], experiment)
-    assert len(steps) <= 2 * health.CHECK_EVERY + 1
+    assert steps[-1] <= 101 + 100
     assert error.value.last_good["connectivity"].isfinite().all()
+
+
+@pytest.mark.parametrize("network", ["graph_network", "field_network"])
+def test_a_learning_rate_that_is_too_large_is_named(tiny, network):
+    changes = {f"{network}.steps": 400, f"{network}.learning_rate": 1e6}
+    with pytest.raises(InferenceError, match=rf"lower {network}\.learning_rate"):
+        infer(tiny[1], load_experiment(TEST_CONFIG, FAST | changes))
 
 
 def test_the_last_good_estimate_is_kept(tmp_path, monkeypatch):
@@ -111,6 +121,9 @@ def test_the_last_good_estimate_is_kept(tmp_path, monkeypatch):
     kept = load_file(tmp_path / LAST_GOOD)
     assert torch.equal(kept["connectivity"], good[1].connectivity)
     assert not list((tmp_path / "stages").glob("*infer-*"))
+    monkeypatch.setattr(inference, "converge", real)
+    open_run(TEST_CONFIG, tmp_path, FAST).infer()
+    assert not (tmp_path / LAST_GOOD).exists()  # nothing went wrong any more
 
 
 def test_a_recording_without_change_is_refused(tiny):
@@ -144,6 +157,15 @@ def test_what_cannot_be_told_is_named(tiny, silent, twins, rank, unresolved, rea
     assert found["identifiability.unresolved_neurons"] == unresolved
     for told, expected in zip(found["identifiability.reasons"], reasons, strict=True):
         assert expected in told
+
+
+def test_what_cannot_be_told_is_in_the_metrics(tmp_path):
+    """Without gain nothing arrives, so nothing tells who is connected to whom."""
+    mute = {"neuron_types.0.gain": 0.0}
+    metrics = open_run(TEST_CONFIG, tmp_path, FAST | mute).metrics()
+    (reason,) = metrics["identifiability.reasons"]
+    assert reason.startswith("neurons 0, 1, 2, ") and "receive nothing (gain 0)" in reason
+    assert load_experiment(TEST_CONFIG, FAST).neuron_types[1].gain > 0  # the others are told
 
 
 def test_fewer_frames_than_neurons_are_named(tiny):

@@ -1,7 +1,10 @@
 """The staged cache: nothing twice, nothing stale, nothing half."""
 
+import errno
+import inspect
 import json
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +16,11 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
-from figures_lib import pipeline, stages
-from figures_lib.config import ConfigError
+from figures_lib import pipeline, stages, storage
+from figures_lib.__main__ import _parser
+from figures_lib.config import ConfigError, load_experiment
 from figures_lib.pipeline import open_run
+from figures_lib.provenance import command_for
 
 METRIC_KEYS = {
     *("connectivity.r2", "connectivity.slope", "connectivity.r2_gauge_free"),
@@ -179,6 +184,96 @@ def test_metrics_and_provenance(tmp_path):
     assert set(provenance["stages"]) == {"simulate", "infer", "score"}
 
 
+def test_without_a_movie_its_score_is_null(tmp_path):
+    """JSON has no NaN."""
+    run = open_run(TEST_CONFIG, tmp_path, FAST | {"simulation.input_neurons": 0})
+    assert run.metrics()["external_input.r2"] is None
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    json.loads((tmp_path / "metrics.json").read_text(), parse_constant=refuse)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({"overrides": 5}, "overrides: expected a mapping"),
+        ({"overrides": "simulation.noise"}, "overrides: expected a mapping"),
+        ({"overrides": "[1"}, "overrides: expected a mapping"),
+        ({"overrides": {1: 2}}, "overrides: expected a mapping"),
+        ({"overrides": {"seed": 10**5000}}, "seed: .*a number of thousands of digits"),
+        ({"config": 3}, "config: expected a path"),
+        ({"out": 3}, "out: expected a path"),
+        ({"seed": "x"}, "seed: .*integer"),
+    ],
+)
+def test_a_wrong_argument_is_one_line(tmp_path, arguments, told):
+    """The types are not enforced outside of the tests."""
+    open_unchecked = inspect.unwrap(open_run)
+    with pytest.raises(ConfigError, match=told) as error:
+        open_unchecked(**{"config": TEST_CONFIG, "out": tmp_path} | arguments)
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_overrides_may_be_text():
+    """As ``papermill -p overrides '{simulation.noise: 0.5}'`` hands them over."""
+    run = open_run(TEST_CONFIG, None, "{simulation.noise: 0.5, seed: 3}")
+    assert (run.experiment.simulation.noise, run.experiment.seed) == (0.5, 3)
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "command"),
+    [
+        ("fig3", {}, "make book PROFILE=paper"),
+        ("fig3_quick", {}, "make book PROFILE=quick"),
+        (
+            "fig3_quick",
+            {"simulation.noise": 0.5, "neuron_types.1.width": 3.0, "seed": 4},
+            "-p seed=4 -p simulation.noise=0.5 -p neuron_types.1.width=3.0 --out runs/quick",
+        ),
+        (
+            "fig3_test",
+            {"neuron_types": [{"decay": 1.0, "self_coupling": 1.0, "width": 9.0}]},
+            "",
+        ),
+        (
+            "fig3_untuned",
+            {},
+            "-m figures_lib run --config config/fig3_untuned.yaml --out runs/",
+        ),
+    ],
+)
+def test_the_command_of_a_run_repeats_it(file, changes, command):
+    wanted = load_experiment(ROOT / "config" / f"{file}.yaml", changes)
+    told = command_for(wanted.model_dump(mode="json"))
+    assert command in told
+    if "figures_lib run" in told:
+        options = _parser().parse_args(shlex.split(told)[3:])
+        overrides = dict(text.split("=", 1) for text in options.overrides)
+        assert load_experiment(ROOT / options.config, overrides) == wanted
+
+
+@pytest.mark.parametrize("writer", ["json", "figure"])
+def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkeypatch, writer):
+    def fail(self, *_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    run = open_run(TEST_CONFIG, tmp_path)
+    write = {
+        "json": lambda: storage.write_json(tmp_path / "a.json", {"a": 1}),
+        "figure": lambda: run.save_figure(plt.figure(), "a"),
+    }[writer]
+    write()
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert before
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(storage.StorageError, match="free some space"):
+        write()
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert {path: after[path] for path in before} == before
+
+
 def test_progress_is_replayed_from_a_finished_inference(tmp_path):
     run, first, second = open_run(TEST_CONFIG, tmp_path, FAST), [], []
     run.infer(first.append)
@@ -204,6 +299,14 @@ def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_pa
         kept = [path.name for path in (run.out / "stages").glob(".*")]
         living.terminate()
     assert kept == [f"{stage.name}.{living.pid}.x"]
+
+
+def test_what_another_machine_is_writing_is_left_alone(tmp_path):
+    mine, theirs = (tmp_path / f".a.{who}.json" for who in (storage.owner(), "1@elsewhere"))
+    for part in (mine, theirs):
+        part.write_text("{")
+    storage.write_json(tmp_path / "a.json", {})
+    assert theirs.exists() and not mine.exists()
 
 
 def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):

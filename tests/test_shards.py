@@ -1,6 +1,7 @@
 """One inference on two processes: equal to one process, each with its own rows of W."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -144,7 +145,7 @@ def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
 
 
 def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_path):
-    """The result is the stage that a single process would have left."""
+    """The result is the stage of a single process, also in place of a damaged one."""
     few = {"simulation.frames": 2000, "graph_network.steps": 60, "field_network.steps": 40}
     out = tmp_path / "two"
     command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", out]
@@ -158,14 +159,17 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_pa
         assert process.wait(timeout=60) == 1
     assert not list(out.glob("stages/infer-*"))
     before = finished_stages(out)
+    run = open_run(TEST_CONFIG, tmp_path / "one", few)
+    model, simulated = run.infer(), run.simulate()
+    (sound,) = run.out.glob("stages/infer-*")
+    damaged = shutil.copytree(sound, out / "stages" / sound.name)
+    (damaged / "siren.safetensors").write_bytes(b"damaged")
     with together(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         told, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     after = finished_stages(out)
     assert {name: after[name] for name in before} == before
 
-    run = open_run(TEST_CONFIG, tmp_path / "one", few)
-    model, simulated = run.infer(), run.simulate()
     (folder,) = out.glob("stages/*infer-*")  # nothing is left of the killed attempt
     assert folder.name == run.key("infer")
     found = Model.load(folder)

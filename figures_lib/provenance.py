@@ -1,0 +1,70 @@
+"""Where a run comes from, as the site tells it: the command, versions and checksums."""
+
+import json
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from figures_lib.config import load_experiment
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
+    """What the prose shows of ``provenance.json``; checksums as a table.
+
+    Raises:
+        KeyError: it is that of another version.
+    """
+    rows = [
+        f"| {stage} | {name} | `{checksum}` |"
+        for stage, files in provenance["stages"].items()
+        for name, checksum in files.items()
+    ]
+    return {
+        "command": f"`{command_for(provenance['config'])}`",
+        "commit": f"`{provenance['commit']}`",
+        **{name: str(provenance[name]) for name in ("python", "processor", "cores")},
+        "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
+        "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
+    }
+
+
+def command_for(config: dict[str, Any]) -> str:
+    """The command that repeats a run: the nearest configuration file and what differs from it.
+
+    Args:
+        config: every setting of the run, as in ``provenance.json``; input files by their names.
+    """
+    changes = {
+        path: dict(_changes(load_experiment(path).model_dump(mode="json"), config))
+        for path in sorted((ROOT / "config").glob("*.yaml"))
+    }
+    nearest = min(changes, key=lambda path: len(changes[path]))
+    name = f"config/{nearest.name}"
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    profile = re.search(rf"^CONFIG_(\w+) = {re.escape(name)}$", makefile, re.M)
+    if profile and not changes[nearest]:
+        return f"make book PROFILE={profile.group(1)}"
+    overrides = "".join(
+        f" -p {shlex.quote(f'{key}={json.dumps(value)}')}"
+        for key, value in changes[nearest].items()
+    )
+    out = f"runs/{config['profile']}"
+    return f".venv/bin/python -m figures_lib run --config {name}{overrides} --out {out}"
+
+
+def _changes(file: Any, run: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys on which a run differs from a file, and its values."""
+    if isinstance(run, dict) and isinstance(file, dict):
+        parts = [(file.get(name, ...), value, str(name)) for name, value in run.items()]
+    elif isinstance(run, list) and isinstance(file, list) and len(run) == len(file):
+        parts = [(*pair, str(at)) for at, pair in enumerate(zip(file, run, strict=True))]
+    else:
+        if file != run:
+            yield key, run
+        return
+    for before, after, name in parts:
+        yield from _changes(before, after, f"{key}.{name}" if key else name)
