@@ -302,3 +302,13 @@ def test_a_first_sweep_that_diverges_leaves_nothing(small, monkeypatch):
     with pytest.raises(InferenceError, match=r"^sweep 0 diverged \(singular\)") as error:
         infer(small.recording, small.experiment)
     assert not error.value.last_good
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_gpu_infers_what_the_cpu_infers(small):
+    found = infer(small.recording, small.experiment, "cuda")
+    ours, theirs = (
+        score(small.recording, small.truth, one).metrics for one in (small.model, found)
+    )
+    for key in ("connectivity.r2", "connectivity.slope", "external_input.r2", "types.accuracy"):
+        assert theirs[key] == pytest.approx(ours[key], abs=0.01), key

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import jupytext
@@ -16,6 +17,7 @@ from conftest import ROOT
 import figures_lib
 from figures_lib.notebooks import NOTEBOOKS, SUMMARY
 
+LONGEST = 240  # seconds of nbval over all notebooks
 VERBS = set(figures_lib.__all__)
 
 
@@ -25,6 +27,11 @@ def notebook(name: str) -> nbformat.NotebookNode:
 
 def code_cells(name: str) -> list[nbformat.NotebookNode]:
     return [cell for cell in notebook(name).cells if cell.cell_type == "code"]
+
+
+def cells(book: nbformat.NotebookNode) -> list[tuple[str, str, dict]]:
+    """What the two files of a pair have in common: tags, captions and descriptions, too."""
+    return [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in book.cells]
 
 
 def test_book_has_exactly_these_notebooks() -> None:
@@ -48,9 +55,7 @@ def test_papermill_describes_every_parameter(name: str) -> None:
 
 def test_the_summary_of_a_study_is_a_notebook_like_the_others() -> None:
     template = nbformat.read(SUMMARY, as_version=4)
-    paired = jupytext.read(SUMMARY.with_suffix(".md"))
-    ours = [(cell.cell_type, cell.source) for cell in template.cells]
-    assert [(cell.cell_type, cell.source) for cell in paired.cells] == ours
+    assert cells(jupytext.read(SUMMARY.with_suffix(".md"))) == cells(template)
     assert not any(cell.get("outputs") for cell in template.cells)
     (parameter,) = papermill.inspect_notebook(str(SUMMARY)).values()
     assert parameter["name"] == "results" and parameter["help"]
@@ -115,9 +120,7 @@ def test_repository_holds_no_outputs(name: str) -> None:
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_text_pair_holds_the_same_cells(name: str) -> None:
-    paired = jupytext.read(ROOT / "book" / f"{name}.md")
-    ours = [(cell.cell_type, cell.source) for cell in notebook(name).cells]
-    assert [(cell.cell_type, cell.source) for cell in paired.cells] == ours
+    assert cells(jupytext.read(ROOT / "book" / f"{name}.md")) == cells(notebook(name))
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)
@@ -156,6 +159,7 @@ def test_executed_again_the_notebooks_print_the_same(
     command = [sys.executable, "-m", "pytest", "--nbval", "--nbval-cell-timeout=300", "-q"]
     command += ["--nbval-sanitize-with", "sanitize.cfg", "-p", "no:cacheprovider"]
     command += ["--nbval-kernel-name=python3", "--rootdir", str(tmp_path)]
+    started = time.monotonic()
     answer = subprocess.run(
         [*command, *(path.name for path in copies)],
         capture_output=True,
@@ -165,6 +169,7 @@ def test_executed_again_the_notebooks_print_the_same(
         check=False,
     )
     assert answer.returncode == 0, answer.stdout[-4000:]
+    assert time.monotonic() - started < LONGEST
     assert sorted((executed_run / "stages").iterdir()) == stages
     found = {path for path in tmp_path.iterdir() if path.name[0] not in "._"}
     assert found == {*copies, tmp_path / "sanitize.cfg"}
