@@ -11,7 +11,7 @@ from figures_lib.config import load_experiment
 from figures_lib.health import InferenceError
 from figures_lib.inference import Stage, converge, infer
 from figures_lib.model import window_centres
-from figures_lib.scoring import fit_line, gauge_free_r2, match_types
+from figures_lib.scoring import fit_line, gauge_free_r2, match_types, score
 from figures_lib.shards import Shard
 from figures_lib.sweeps import Pools
 from figures_lib.tables import evaluate, locate, resample
