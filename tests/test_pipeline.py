@@ -302,7 +302,10 @@ def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_pa
 
 
 def test_what_another_machine_is_writing_is_left_alone(tmp_path):
-    mine, theirs = (tmp_path / f".a.{who}.json" for who in (storage.owner(), "1@elsewhere"))
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    owners = (storage.owner(), f"{dead.pid}@elsewhere")
+    mine, theirs = (tmp_path / f".a.{who}.json" for who in owners)
     for part in (mine, theirs):
         part.write_text("{")
     storage.write_json(tmp_path / "a.json", {})
