@@ -87,7 +87,8 @@ def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, netwo
     def spoilt(name, step, total, loss):
         if name == network:
             steps.append(step)
-        real(name, step, total, loss * float("nan") if step >= 1 else loss)
+            loss = loss * float("nan") if step >= 1 else loss
+        real(name, step, total, loss)
 
     monkeypatch.setattr(fitting, "check_training", spoilt)
     experiment = load_experiment(TEST_CONFIG, FAST | {f"{network}.steps": 400})
