@@ -1,7 +1,6 @@
 """The command line: ``python -m figures_lib`` run, infer, sweep, build and bench."""
 
 import argparse
-import os
 import re
 import signal
 import sys
@@ -15,8 +14,8 @@ from figures_lib.batch import run_sweep
 from figures_lib.config import ConfigError, OneLineError
 from figures_lib.inference import InferenceError
 from figures_lib.model import Sweep
-from figures_lib.notebooks import execute_notebooks, summarise
-from figures_lib.pipeline import ROOT, Run, find_input, open_run
+from figures_lib.notebooks import execute_notebooks, inputs_from_root, summarise
+from figures_lib.pipeline import Run, find_input, open_run
 from figures_lib.plans import FULL, QUICK
 from figures_lib.points import load_sweep
 from figures_lib.results import DONE, NAME, STATUS
@@ -144,7 +143,7 @@ def _run(options: argparse.Namespace) -> None:
         execute_notebooks(
             find_input(options.config),
             options.out,
-            overrides | _inputs_from_root(run),
+            overrides | inputs_from_root(run.experiment),
             run.config_hash,
             lambda line: print(line, flush=True),
         )
@@ -177,13 +176,6 @@ def _sweep(options: argparse.Namespace) -> int:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         print(f"failed: {failed[0]}{more}; the reasons are in results.csv", file=sys.stderr)
     return FAILURE if failed else 0
-
-
-def _inputs_from_root(run: Run) -> dict[str, str]:
-    """Overrides that name the input files as seen from the root, where notebooks run."""
-    external, weights = run.experiment.external_input, run.experiment.connectivity
-    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
-    return {key: os.path.relpath(path, ROOT) for key, path in sources.items() if path}
 
 
 def _build(options: argparse.Namespace) -> None:

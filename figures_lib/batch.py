@@ -9,14 +9,14 @@ continued by the same command, which does what is missing.
 import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
 import dask
 import torch
-from distributed import Client, Future, LocalCluster, as_completed
+from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
 from figures_lib.config import ConfigError
@@ -29,6 +29,7 @@ Report = Callable[[str], None]
 ATTEMPTS = 3  # workers that may die over one run before it counts as failed
 GPU = "GPU"  # the dask resource of which a run on a GPU takes one
 SHOWN = "connectivity.r2"  # the metric in the line of a run
+THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 def run_sweep(
@@ -58,7 +59,9 @@ def run_sweep(
     out = out.resolve()
     out.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
-        client = None if scheduler is None else stack.enter_context(_connected(scheduler))
+        client = None
+        if scheduler is not None:
+            client = stack.enter_context(_connected(scheduler, report))
         on_gpu = torch.cuda.is_available() if client is None else _has_gpu(client)
         rows = {point.name: _row(point) for point in sweep.points}
         jobs = {
@@ -132,7 +135,28 @@ def _line(row: Row, seconds: float) -> str:
 
 
 def _finished(client: Client, jobs: dict[str, Job]) -> Iterator[tuple[str, float, str | None]]:
-    """Name, seconds and problem of each job as it ends."""
+    """Name, seconds and problem of each job as it ends.
+
+    dask blames the death of a worker on every task that it held, also on those that waited
+    behind the one that ran. Who is blamed too often is therefore tried once more, alone.
+    """
+    blamed = []
+    for name, task in _tasks(client, jobs, "together"):
+        if isinstance(task.exception(), KilledWorker):
+            blamed.append(name)
+        else:
+            yield name, *_outcome(task)
+    for name in blamed:
+        for _, task in _tasks(client, {name: jobs[name]}, "alone"):
+            yield name, *_outcome(task)
+
+
+def _outcome(task: Future) -> tuple[float, str | None]:
+    return (0.0, one_line_of(task.exception())) if task.status == "error" else task.result()
+
+
+def _tasks(client: Client, jobs: dict[str, Job], how: str) -> Iterator[tuple[str, Future]]:
+    """Give all jobs to the workers; name and task of each as it ends."""
     names: dict[Future, str] = {}
     simulations: dict[str, Future] = {}
     gpus = {GPU: 1} if _has_gpu(client) else {}
@@ -141,18 +165,15 @@ def _finished(client: Client, jobs: dict[str, Job]) -> Iterator[tuple[str, float
         needs = gpus if run.experiment.device == "cuda" else {}
         common = run.key("simulate")
         if common not in simulations:
-            key = f"simulate-{_hash(job.out, common)}"
+            key = f"simulate-{_hash(job.out, common, how)}"
             simulations[common] = client.submit(job.simulate, key=key, resources=needs)
-        key = f"complete-{_hash(job.out, run.key('score'))}"
+        key = f"complete-{_hash(job.out, run.key('score'), how)}"
         task = client.submit(job.complete, simulations[common], key=key, resources=needs)
         names[task] = name
     for task in as_completed(list(names)):
-        if task.status == "finished":
-            yield names[task], *task.result()
-        elif task.cancelled():
+        if task.cancelled():
             raise RuntimeError("the scheduler is gone; the same command does what is missing")
-        else:
-            yield names[task], 0.0, one_line_of(task.exception())
+        yield names[task], task
         task.release()
 
 
@@ -161,7 +182,7 @@ def _hash(*parts: str) -> str:
 
 
 @contextmanager
-def _connected(scheduler: str) -> Iterator[Client]:
+def _connected(scheduler: str, report: Report) -> Iterator[Client]:
     """A client of a cluster that was started elsewhere."""
     try:
         client = Client(scheduler, timeout="10s")
@@ -171,6 +192,8 @@ def _connected(scheduler: str) -> Iterator[Client]:
             "`dask scheduler` and give its address, e.g. tcp://127.0.0.1:8786"
         ) from None
     with client:
+        if not client.scheduler_info()["workers"]:  # a queue may let them wait for hours
+            report(f"waiting for the first worker of {scheduler}")
         client.wait_for_workers(1)
         yield client
 
@@ -180,20 +203,36 @@ def _started(workers: int | None, runs: int) -> Iterator[Client]:
     """A cluster of processes on this machine that share its cores, or take a GPU each."""
     cores, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     workers = min(workers or gpus or cores, runs)
-    threads = str(max(1, cores // workers))
-    dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1})
-    cluster = LocalCluster(
-        n_workers=workers,
-        threads_per_worker=1,
-        host="127.0.0.1",
-        dashboard_address=":0",
-        memory_limit=0,  # recordings are mapped: what looks used is the cache of the system
-        silence_logs="CRITICAL",
-        resources={GPU: 1} if gpus else None,
-        env={f"{name}_NUM_THREADS": threads for name in ("OMP", "MKL", "OPENBLAS")},
-    )
-    with cluster, Client(cluster) as client:
+    threads = {name: str(max(1, cores // workers)) for name in THREADS}
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
+        _environment(
+            threads
+        ),  # inherited: told to a worker it would come after torch is loaded
+        LocalCluster(
+            n_workers=workers,
+            threads_per_worker=1,
+            host="127.0.0.1",
+            dashboard_address="127.0.0.1:0",
+            memory_limit=0,  # recordings are mapped: what looks used is the system's cache
+            silence_logs="CRITICAL",
+            resources={GPU: 1} if gpus else None,
+        ) as cluster,
+        Client(cluster) as client,
+    ):
         yield client
+
+
+@contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    """Let processes that are started here see some variables; dask leaves others behind."""
+    before = dict(os.environ)
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _has_gpu(client: Client) -> bool:

@@ -11,6 +11,7 @@ import nbformat
 import papermill
 
 from figures_lib.canvas import VIEW
+from figures_lib.config import Experiment
 from figures_lib.storage import part_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -59,6 +60,13 @@ def execute_notebooks(
         source, target = ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb"
         _execute(source, target, parameters, ROOT, {RUN_HASH: config_hash})
         report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
+
+
+def inputs_from_root(experiment: Experiment) -> dict[str, str]:
+    """Overrides that name the input files as seen from the root, where notebooks run."""
+    external, weights = experiment.external_input, experiment.connectivity
+    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
+    return {key: os.path.relpath(path, ROOT) for key, path in sources.items() if path}
 
 
 def summarise(results: Path) -> Path:

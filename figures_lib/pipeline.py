@@ -223,8 +223,8 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether the metrics of this very configuration and code are there."""
-        if not (self._folder("score") / DONE).exists():
+        """Whether the metrics of this very configuration and code are there, undamaged."""
+        if damage(self._folder("score")) is not None:
             return False
         try:
             metrics = read_json(self.out / "metrics.json")

@@ -37,9 +37,10 @@ def study(rows: Sequence[Row], key: str, label: str, by: str | None = None) -> F
             ax.set(xlabel=label, ylabel=title, ylim=(FLOOR, 1.05))
             if ax.get_legend_handles_labels()[1]:
                 ax.legend(fontsize=8)
-        failed = sum(row[STATUS] != DONE for row in rows)
-        if failed:
-            figure.suptitle(f"{failed} of {len(rows)} runs failed", fontsize=9)
+        lost = Counter(row[STATUS] for row in rows if row[STATUS] != DONE)
+        if lost:
+            told = ", ".join(f"{count} {status}" for status, count in lost.items())
+            figure.suptitle(f"of {len(rows)} runs {told}", fontsize=9)
     return figure
 
 

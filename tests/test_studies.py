@@ -7,7 +7,7 @@ from conftest import ROOT, TEST_CONFIG
 from test_pipeline import METRIC_KEYS
 
 from figures_lib import study_figures
-from figures_lib.config import ConfigError
+from figures_lib.config import ConfigError, load_experiment
 from figures_lib.pipeline import open_run
 from figures_lib.points import load_sweep
 from figures_lib.results import write_results
@@ -31,6 +31,17 @@ ROWS = [
 def test_every_study_has_a_file_and_one_at_the_published_size():
     names = {path.stem for path in SWEEPS.glob("*.yaml")}
     assert names == {*STUDIES, *(f"{name}_paper" for name in STUDIES), "test"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_study_at_the_published_size_varies_the_same(name):
+    small, large = (load_sweep(SWEEPS / f"{name}{kind}.yaml") for kind in ("", "_paper"))
+    assert [load_experiment(s.config).profile for s in (small, large)] == ["test", "paper"]
+    kinds = [{frozenset(p.varied) for p in s.points} for s in (small, large)]
+    if name != "theta":  # there is a slope for every type, and the sizes differ in types
+        assert kinds[0] == kinds[1]
+    assert len(large.points) / 5 >= len(small.points) / 3  # seeds
+    assert {p.overrides["seed"] for p in large.points} == set(range(5))
 
 
 @pytest.mark.parametrize("name", STUDIES)
@@ -102,5 +113,10 @@ def test_figure_shows_every_value_and_counts_failures():
     figure = study_figures.study(rows, "k", "a label")
     assert [ax.get_xscale() for ax in figure.axes] == ["log"] * 3
     assert list(figure.axes[0].containers[0].lines[0].get_xdata()) == [1, 100]
-    assert figure.get_suptitle() == "1 of 5 runs failed"
+    assert figure.get_suptitle() == "of 5 runs 1 failed"
+    rows += [rows[0] | {"status": "missing"}]
+    figure = study_figures.study(rows, "k", "a label")
+    assert figure.get_suptitle() == "of 6 runs 1 failed, 1 missing"
+    figure = study_figures.study(rows[:2], "k", "a label")
+    assert figure.get_suptitle() == ""
     assert (ROOT / "book" / "08_studies.md").read_text().count("study_figures.study(") == 9

@@ -1,0 +1,90 @@
+"""A run of a sweep, as a worker does it: its notebooks, its inputs, and what counts as done."""
+
+import json
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from conftest import ROOT
+from test_batch import written
+
+from figures_lib import jobs
+from figures_lib.__main__ import main
+from figures_lib.batch import _job
+from figures_lib.notebooks import FIGURE_3, RUN_HASH
+from figures_lib.points import load_sweep
+from figures_lib.results import read_results
+from figures_lib.studies import TINY
+
+
+@pytest.fixture
+def job(tmp_path):
+    sweep = load_sweep(written(tmp_path, overrides=TINY))
+    return _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
+
+
+def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
+    """They are executed with the settings of the run and name no folder of this machine."""
+    monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
+    np.save(
+        tmp_path / "movie.npy", np.linspace(0.5, 1.5, 48, dtype=np.float32).reshape(3, 4, 4)
+    )
+    movie = {"external_input.source": str(tmp_path / "movie.npy")}
+    path = written(tmp_path, grid={"simulation.noise": [0.5]}, overrides=TINY | movie)
+    out = tmp_path / "out"
+    assert main(["sweep", str(path), "--out", str(out), "--notebooks"]) == 0
+    (row,) = read_results(out / "results.csv")
+    folder = out / "runs" / row["run"]
+    for name in FIGURE_3:
+        executed = nbformat.read(folder / "notebooks" / f"{name}.ipynb", as_version=4)
+        assert executed.metadata[RUN_HASH] == row["config_hash"]
+        assert f'"{tmp_path}' not in json.dumps(executed) and "'/" not in str(executed.cells)
+        assert "simulation.noise" in str(executed.cells)
+    assert (folder / "figures" / "fig3d_connectivity.svg").exists()
+    page = folder / "notebooks" / f"{FIGURE_3[-1]}.ipynb"
+    sweep = load_sweep(path)
+    job = _job(sweep.config, sweep.points[0], out, False, notebooks=True)
+    assert job.finished()
+    page.unlink()
+    assert not job.finished()
+
+
+def test_what_is_damaged_is_not_finished(job):
+    assert not job.finished()
+    _, problem = job.complete(None)
+    assert problem is None and job.finished()
+    (scores,) = Path(job.out, "stages").glob("score-*/*.safetensors")
+    whole = scores.read_bytes()
+    scores.write_bytes(whole[:-1])
+    assert not job.finished()
+    _, problem = job.complete(None)
+    assert problem is None and job.finished()
+    assert scores.read_bytes() == whole
+
+
+def test_what_fails_for_another_reason_is_tried_again(job, monkeypatch):
+    """A full disk may have room tomorrow; a simulation that diverges, diverges."""
+    monkeypatch.setattr(jobs.Job, "_finish", lambda _: (_ for _ in ()).throw(OSError("odd")))
+    _, problem = job.complete(None)
+    assert problem == "OSError: odd"
+    assert job.known_failure() is None
+    error = jobs.SimulationError("diverged at frame 3")
+    monkeypatch.setattr(jobs.Job, "_finish", lambda _: (_ for _ in ()).throw(error))
+    _, problem = job.complete(None)
+    assert problem == job.known_failure() == "diverged at frame 3"
+    monkeypatch.undo()
+    assert job.complete(None)[1] is None
+    assert job.known_failure() is None
+
+
+def test_a_worker_elsewhere_finds_the_inputs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    np.save("movie.npy", np.ones((3, 4, 4), np.float32))
+    movie = {"external_input.source": "movie.npy"}
+    sweep = load_sweep(written(tmp_path, overrides=TINY | movie))
+    job = _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
+    monkeypatch.chdir(ROOT)
+    assert job.open().experiment.external_input.source == str(tmp_path / "movie.npy")
+    assert job.open().experiment.device == "cpu"
+    assert Path(job.config).is_absolute()

@@ -1,0 +1,179 @@
+"""How runs are given to workers: GPUs, threads, workers that die; what is told meanwhile."""
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+import yaml
+from distributed import Client, LocalCluster
+from test_batch import SWEEP, written
+from test_pipeline import METRIC_KEYS
+
+from figures_lib import batch
+from figures_lib.__main__ import main
+from figures_lib.batch import _finished, _progress, _started
+from figures_lib.jobs import Job
+from figures_lib.points import load_sweep
+from figures_lib.results import read_results
+from figures_lib.studies import SWEEPS, TINY
+
+
+@dataclass(frozen=True)
+class Stub(Job):
+    """A job that only notes when it ran, or ends its worker."""
+
+    device: str = "cpu"
+    deadly: bool = False
+
+    def open(self) -> SimpleNamespace:
+        experiment = SimpleNamespace(device=self.device)
+        return SimpleNamespace(experiment=experiment, key=lambda stage: stage + self.config)
+
+    def simulate(self) -> None:
+        self._work("simulate")
+
+    def complete(self, problem: str | None) -> tuple[float, str | None]:
+        self._work("complete")
+        return 0.0, problem
+
+    def _work(self, task: str) -> None:
+        note = Path(self.out, f"{task}-{self.config}-{time.monotonic_ns()}")
+        started = time.monotonic()
+        note.touch()
+        if self.deadly:
+            os._exit(1)
+        time.sleep(0.2)
+        note.write_text(f"{started} {time.monotonic()}")
+
+
+def at_once(folder: Path) -> int:
+    """The largest number of tasks that ran at the same time."""
+    spans = [tuple(map(float, note.read_text().split())) for note in folder.iterdir()]
+    return max(sum(a <= start < b for a, b in spans) for start, _ in spans)
+
+
+@pytest.mark.parametrize(("device", "most"), [("cuda", 1), ("cpu", 2)])
+def test_a_gpu_is_given_to_one_run_at_a_time(tmp_path, device, most):
+    """Also where its worker has threads to spare."""
+    jobs = {name: Stub(name, {}, str(tmp_path), False, device) for name in "abc"}
+    with (
+        LocalCluster(
+            n_workers=1,
+            threads_per_worker=2,
+            processes=False,
+            dashboard_address=None,
+            resources={batch.GPU: 1},
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        ended = {name for name, _, problem in _finished(client, jobs) if problem is None}
+    assert ended == set(jobs)
+    assert at_once(tmp_path) == most
+
+
+def test_workers_share_the_cores_and_are_seen_from_here_only(monkeypatch):
+    cores = len(os.sched_getaffinity(0))
+    monkeypatch.setenv("OMP_NUM_THREADS", "7")
+    for workers in (1, 2):
+        with _started(workers, 4) as client:
+            threads = client.run(torch.get_num_threads)
+            assert list(threads.values()) == [max(1, cores // workers)] * workers
+            assert os.environ["OMP_NUM_THREADS"] != "7"
+            assert "127.0.0.1" in client.dashboard_link
+            assert all("127.0.0.1" in address for address in threads)
+        assert os.environ["OMP_NUM_THREADS"] == "7"
+
+
+def test_a_run_that_ends_every_worker_fails_alone(tmp_path, monkeypatch):
+    """The other one waits behind it, and is blamed with it."""
+    monkeypatch.setattr(batch, "ATTEMPTS", 1)
+    jobs = {
+        name: Stub(name, {}, str(tmp_path), False, deadly=name == "bad")
+        for name in ("bad", "good")
+    }
+    with _started(1, 2) as client:
+        ended = {name: problem for name, _, problem in _finished(client, jobs)}
+    assert ended["good"] is None
+    assert "KilledWorker" in ended["bad"]
+    assert len(list(tmp_path.glob("*-bad-*"))) == 2  # again, alone: it is to blame
+
+
+def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+    lines = []
+    with _progress(4, 1, lines.append) as step:
+        step("done a")
+        step("failed b")
+    assert lines == ["[2/4] done a", "[3/4] failed b"]
+    assert capsys.readouterr() == ("", "")
+
+
+def test_progress_is_a_bar_with_the_time_left_in_a_terminal(capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with _progress(4, 1, pytest.fail) as step:
+        time.sleep(0.2)
+        step("done a")
+        time.sleep(0.2)
+        step("done b")
+    out, bar = capsys.readouterr()
+    assert out.splitlines() == ["done a", "done b"]
+    last = bar.rstrip().splitlines()[-1].rpartition("\r")[2]
+    assert "75%" in last and "3/4" in last
+    assert "<00:0" in last  # elapsed<left
+
+
+def test_the_study_of_noise_has_one_row_a_run_with_every_metric(tmp_path, monkeypatch):
+    tree = yaml.safe_load((SWEEPS / "noise.yaml").read_text())
+    tree["overrides"] |= {"simulation.neurons": 16, "simulation.input_neurons": 4}
+    tree["overrides"] |= {"simulation.frames": 400, "simulation.warm_up": 5} | TINY
+    path, out = tmp_path / "noise.yaml", tmp_path / "out"
+    path.write_text(yaml.safe_dump(tree))
+    monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
+    assert main(["sweep", str(path), "--out", str(out)]) == 0
+    rows = read_results(out / "results.csv")
+    asked = [(noise, seed) for noise in tree["grid"]["simulation.noise"] for seed in range(3)]
+    assert [(row["simulation.noise"], row["seed"]) for row in rows] == asked
+    for row in rows:
+        assert all(row[key] is not None for key in METRIC_KEYS)
+    assert len({row["config_hash"] for row in rows}) == len(rows) == 21
+
+
+def test_a_cluster_without_workers_is_waited_for(tmp_path, monkeypatch, capsys):
+    """Those of a queue may start hours later; who waits is told so."""
+    monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
+    path = written(tmp_path, grid={"simulation.noise": [1.0]}, overrides=TINY)
+    with LocalCluster(
+        n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
+    ) as cluster:
+        address = cluster.scheduler_address
+        waiting = Client.wait_for_workers
+
+        def grow(client, count):
+            cluster.scale(1)
+            waiting(client, count)
+
+        monkeypatch.setattr(Client, "wait_for_workers", grow)
+        arguments = ["--out", str(tmp_path / "out"), "--scheduler", address]
+        assert main(["sweep", str(path), *arguments]) == 0
+    assert f"waiting for the first worker of {address}" in capsys.readouterr().out
+
+
+def test_default_is_a_worker_a_core_and_never_more_than_runs(monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)))
+    monkeypatch.setattr(batch, "LocalCluster", lambda **given: _raise(given))
+    for runs, workers in ((9, 3), (2, 2)):
+        with pytest.raises(Started) as started, _started(None, runs):
+            pass
+        assert started.value.args[0]["n_workers"] == workers
+    assert len(load_sweep(SWEEP).points) == 4
+
+
+class Started(Exception):
+    pass
+
+
+def _raise(given: dict) -> None:
+    raise Started(given)
