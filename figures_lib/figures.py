@@ -216,7 +216,8 @@ def fields(
     """Figure 3 f and g: true and learned field at some frames, on one grey scale."""
     low, high = float(true.min()), float(true.max())
     with style():
-        figure, axes = plt.subplots(2, len(frames), figsize=(1.4 * len(frames) + 0.9, 3.2))
+        size = (1.4 * len(frames) + 0.9, 3.2)
+        figure, axes = plt.subplots(2, len(frames), figsize=size, squeeze=False)
         for row, values in zip(axes, (true, learned), strict=True):
             for ax, frame, image in zip(row, frames, images_from_grid(values), strict=True):
                 shown = ax.imshow(image, cmap="gray", vmin=low, vmax=high)

@@ -66,11 +66,6 @@ def kernel(executed_run: Path) -> Iterator[Kernel]:
         yield Kernel(client, executed_run)
 
 
-@pytest.fixture(scope="module")
-def run(executed_run: Path) -> fl.Run:
-    return fl.open_run(TEST_CONFIG, executed_run)
-
-
 @pytest.fixture
 def changed(kernel: Kernel) -> Callable[..., bool]:
     """Whether lines of code change the picture of a widget."""
