@@ -157,7 +157,9 @@ def test_field_network_paints_itself_at_four_times_the_resolution(
 ) -> None:
     page = opened("siren")
     about, _ = written(run, "siren")
-    time = float(page.labelled("time").get_property("value"))
+    page.labelled("time").send_keys(Keys.END)
+    page.settle()
+    time = 1 - 1 / run.experiment.simulation.frames  # of the last frame
     network = run.infer().siren.double()
     for index, side in enumerate((SIDE, 4 * SIDE)):
         picture = page.pixels(index)

@@ -262,7 +262,9 @@ def test_functions_decode_to_history_and_scores(run: fl.Run) -> None:
         assert worst <= 0.5001 * about["arrays"][name]["step"], name
 
 
-def test_functions_follow_sweep_stage_types_and_truth(opened: Callable[..., Page]) -> None:
+def test_functions_follow_sweep_stage_types_and_truth(
+    opened: Callable[..., Page], run: fl.Run
+) -> None:
     page = opened("functions")
     update, transfer, cloud, loss = range(4)
     for label, key, pictures in (
@@ -277,6 +279,12 @@ def test_functions_follow_sweep_stage_types_and_truth(opened: Callable[..., Page
         assert {k for k, one in enumerate(changed) if one} == pictures, label
         assert (page.told() != told) == (control.get_attribute("type") == "range")
     assert page.told().startswith("Sweep 0, one ψ for all neurons:")
+    page.labelled("sweep").send_keys(Keys.END)
+    loss = re.match(r"The networks φ\* and ψ\* of every type: (\S+) of the", page.told())
+    assert loss is not None
+    assert float(loss[1].replace("−", "-")) == pytest.approx(
+        run.metrics()["loss.final"], rel=6e-3
+    )
 
 
 def test_traces_decode_to_the_activity(run: fl.Run) -> None:
@@ -359,6 +367,27 @@ def test_field_network_follows_time_and_place(opened: Callable[..., Page]) -> No
     assert x is not None
     assert float(x[1]) == pytest.approx(0.5 + 20 / width, abs=2 / width)
     assert float(x[2]) == pytest.approx(0.5 - 20 / width, abs=2 / width)
+
+
+@pytest.mark.parametrize("kind", ["hero", "movie", "siren"])
+def test_time_ends_at_the_last_frame(kind: str, opened: Callable[..., Page]) -> None:
+    page = opened(kind)
+    if kind == "hero":
+        page.button("Pause").click()
+    slider = page.labelled("time")
+    slider.send_keys(Keys.END)
+    assert slider.get_attribute("aria-valuetext") == "frame 3,999"
+
+
+def test_traces_end_at_the_last_frame(opened: Callable[..., Page]) -> None:
+    page = opened("traces")
+    for label in ("zoom", "from"):
+        page.labelled(label).send_keys(Keys.END)
+    canvas = page.find("canvas")
+    page.hashes()
+    actions = ActionChains(page.chrome).move_to_element(canvas)
+    actions.move_by_offset(int(canvas.rect["width"]) // 2 - 2, 0).perform()
+    assert "at frame 3,999 " in page.told()
 
 
 @pytest.mark.parametrize("page", sorted(set(PAGES.values())))

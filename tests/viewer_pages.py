@@ -4,12 +4,15 @@ import base64
 import io
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
 import numpy as np
+from conftest import ROOT
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -129,6 +132,28 @@ class Page:
         self.settle()
         after = self.hashes()
         return [one != other for one, other in zip(before, after, strict=True)]
+
+
+def bare_page(folder: Path, *texts: str) -> str:
+    """The address of a page from disk with all viewers and nothing else.
+
+    Args:
+        folder: where it is made.
+        texts: data files, each of which names its viewer.
+    """
+    shutil.copytree(ROOT / "book" / "_static" / "viewers", folder, dirs_exist_ok=True)
+    (folder / "data").mkdir(exist_ok=True)
+    for text in texts:
+        name = text.partition('"')[2].partition('"')[0]
+        (folder / "data" / f"{name}.js").write_text(text, "utf-8")
+    places = "".join(
+        f'<div class="viewer" id="viewer-{kind}" data-viewer="{kind}"'
+        f' data-file="{"movie" if kind == "hero" else kind}"></div>'
+        for kind in PAGES
+    )
+    page = f'<!DOCTYPE html><meta charset="utf-8">{places}<script src="core.js"></script>'
+    (folder / "page.html").write_text(page, "utf-8")
+    return f"file://{folder}/page.html"
 
 
 @contextmanager
