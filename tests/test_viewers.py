@@ -12,7 +12,7 @@ from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import HEAVIEST, PHONE, seen_since, tap
+from test_site import HEAVIEST, LOADED, PHONE, barriers, seen_since, tap, weight
 from viewer_pages import PAGES, Page, read, written
 
 import figures_lib as fl
@@ -390,20 +390,32 @@ def test_traces_end_at_the_last_frame(opened: Callable[..., Page]) -> None:
     assert "at frame 3,999 " in page.told()
 
 
-@pytest.mark.parametrize("page", sorted(set(PAGES.values())))
-def test_a_page_with_all_it_can_load_stays_light(
-    page: str, browser: webdriver.Chrome, served_site: str
-) -> None:
+@pytest.fixture(params=sorted(set(PAGES.values())))
+def full_page(
+    request: pytest.FixtureRequest, browser: webdriver.Chrome, served_site: str
+) -> webdriver.Chrome:
+    """A page all of whose viewers were opened and have loaded what they can."""
     browser.get("about:blank")
     seen_since(browser)
-    browser.get(f"{served_site}/book/{page}.html")
-    for kind in (kind for kind, place in PAGES.items() if place == page):
+    browser.get(f"{served_site}/book/{request.param}.html")
+    for kind in (kind for kind, place in PAGES.items() if place == request.param):
         viewer = Page(browser, kind)
         if viewer.ready == "asks":
             viewer.begin()
-    script = "return performance.getEntriesByType(arguments[0]).map((e) => e.decodedBodySize)"
-    parts = [browser.execute_script(script, kind) for kind in ("navigation", "resource")]
-    assert 0 < sum(sum(part) for part in parts) <= HEAVIEST
+        viewer.hashes()
+    return browser
+
+
+def test_a_page_with_all_it_can_load_stays_light(full_page: webdriver.Chrome) -> None:
+    loaded = [name for name, *_ in full_page.execute_script(LOADED)]
+    assert any("/viewers/data/" in name for name in loaded)
+    assert 0 < weight(full_page) <= HEAVIEST
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_open_viewers_have_no_serious_barrier(full_page: webdriver.Chrome, theme: str) -> None:
+    assert full_page.find_elements(By.CSS_SELECTOR, ".viewer canvas")
+    assert barriers(full_page, theme) == []
 
 
 @pytest.mark.parametrize("kind", sorted(PAGES.keys() - {"hero"}))
