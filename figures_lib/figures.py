@@ -4,7 +4,7 @@ No function here computes a result, trains, or saves a file. Types have the same
 colour-blind-safe colours everywhere; what is true is light grey, Ω is on a grey scale.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from typing import Any
@@ -28,6 +28,7 @@ TYPE_COLOURS = (
 )
 TRUE_COLOUR = "#c9c9c9"
 CURVES = 60  # neurons whose functions are drawn while they form
+NO_FIELD = "no neuron is modulated"  # in the place of a field
 PHASE_COLOURS = {"shared": "#f2f2f2", "neuron": "#e3edf7", "type": "#e8f3ea"}
 POINTS = 1500  # pixels across a trace that is looked at in a notebook
 STYLE: dict[str, Any] = {
@@ -50,6 +51,12 @@ def style() -> AbstractContextManager[None]:
 def colours(types: Int[Tensor, " neuron"]) -> list[str]:
     """The colour of each neuron's type."""
     return [TYPE_COLOURS[int(k) % len(TYPE_COLOURS)] for k in types]
+
+
+def evenly(total: int, count: int) -> Int[Tensor, " chosen"]:
+    """Up to ``count`` of the indices 0 … total − 1, evenly spaced, the last among them."""
+    count = min(total, count)
+    return torch.arange(count) * (total - 1) // max(1, count - 1)
 
 
 def plot_layout(
@@ -184,6 +191,8 @@ def plot_comparison(
     ax: Axes, true: Tensor, learned: Tensor, r2: float, slope: float | None, name: str
 ) -> Axes:
     """Panels d, e: density of learned against true values with R² and slope."""
+    if not true.numel():
+        return _nothing(ax)
     x, y = true.flatten().numpy(), learned.flatten().numpy()
     low, high = min(x.min(), y.min()), max(x.max(), y.max())
     shown = ax.hist2d(
@@ -194,6 +203,12 @@ def plot_comparison(
     ax.set(aspect="equal", xlabel=f"true {name}", ylabel=f"learned {name}")
     text = f"R² = {r2:.4f}" + ("" if slope is None else f"\nslope = {slope:.3f}")
     ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top")
+    return ax
+
+
+def _nothing(ax: Axes) -> Axes:
+    ax.set_axis_off()
+    ax.text(0.5, 0.5, NO_FIELD, transform=ax.transAxes, ha="center")
     return ax
 
 
@@ -214,9 +229,15 @@ def fields(
     learned: Float[Tensor, "frame input"],
 ) -> Figure:
     """Figure 3 f and g: true and learned field at some frames, on one grey scale."""
+    if not true.numel():
+        with style():
+            figure, ax = plt.subplots(figsize=(4, 1))
+            _nothing(ax)
+        return figure
     low, high = float(true.min()), float(true.max())
     with style():
-        figure, axes = plt.subplots(2, len(frames), figsize=(1.4 * len(frames) + 0.9, 3.2))
+        size = (1.4 * len(frames) + 0.9, 3.2)
+        figure, axes = plt.subplots(2, len(frames), figsize=size, squeeze=False)
         for row, values in zip(axes, (true, learned), strict=True):
             for ax, frame, image in zip(row, frames, images_from_grid(values), strict=True):
                 shown = ax.imshow(image, cmap="gray", vmin=low, vmax=high)
@@ -229,7 +250,9 @@ def fields(
     return figure
 
 
-def embedding(embedding: Float[Tensor, "neuron 2"], types: Int[Tensor, " neuron"]) -> Figure:
+def embedding(
+    embedding: Float[Tensor, "neuron embedding"], types: Int[Tensor, " neuron"]
+) -> Figure:
     """Learned latent vectors a_i, coloured by true type."""
     with style():
         figure, ax = plt.subplots(figsize=(4.6, 4.2))
@@ -239,13 +262,25 @@ def embedding(embedding: Float[Tensor, "neuron 2"], types: Int[Tensor, " neuron"
 
 
 def plot_embedding(
-    ax: Axes, embedding: Float[Tensor, "neuron 2"], types: Int[Tensor, " neuron"]
+    ax: Axes, embedding: Float[Tensor, "neuron embedding"], types: Int[Tensor, " neuron"]
 ) -> Axes:
     """The cloud of a_i."""
-    points = ax.scatter(*embedding.T[:2], c=colours(types), s=8, alpha=0.6, linewidths=0)
+    tint = colours(types)
+    points = ax.scatter(*plane(embedding).T, c=tint, s=8, alpha=0.6, linewidths=0)
     points.set_rasterized(True)
-    ax.set(xlabel="a$_{i,1}$", ylabel="a$_{i,2}$")
+    other = "a$_{i,2}$" if embedding.shape[1] > 1 else "neuron index"
+    ax.set(xlabel="a$_{i,1}$", ylabel=other)
     return ax
+
+
+def plane(
+    embedding: Float[Tensor, "*stage neuron embedding"],
+) -> Float[Tensor, "*stage neuron 2"]:
+    """The first two components of a_i; of a single one, it and the index of the neuron."""
+    if embedding.shape[-1] > 1:
+        return embedding[..., :2]
+    index = torch.arange(embedding.shape[-2]).to(embedding)
+    return torch.stack([embedding[..., 0], index.expand(embedding.shape[:-1])], -1)
 
 
 def plot_functions(
@@ -323,18 +358,19 @@ def plot_tables(
     return ax
 
 
-def plot_progress(axes: Sequence[Axes], sweeps: Sequence[Sweep]) -> None:
+def plot_progress(axes: Iterable[Axes], sweeps: Sequence[Sweep]) -> None:
     """Loss so far, and φ_i and ψ_i of some neurons after the last sweep, on three axes."""
     last = sweeps[-1]
-    chosen = torch.linspace(0, len(last.update) - 1, min(CURVES, len(last.update))).long()
+    chosen = evenly(len(last.update), CURVES)
+    loss, *others = axes
     grey = ["0.3"] * len(chosen)
-    plot_loss(axes[0], sweeps)
-    plot_tables(axes[1], last, last.update[chosen], grey, "φ$_i$(x)")
-    plot_tables(axes[2], last, last.transfer[chosen], grey, "ψ$_i$(x)")
+    plot_loss(loss, sweeps)
+    plot_tables(others[0], last, last.update[chosen], grey, "φ$_i$(x)")
+    plot_tables(others[1], last, last.transfer[chosen], grey, "ψ$_i$(x)")
     losses = [sweep.loss for sweep in sweeps]
-    axes[0].set_xlim(-0.5, max(4.5, last.index + 0.5))
-    axes[0].set_ylim(min(1e-2, 0.5 * min(losses)), max(1.0, *losses))
-    axes[0].set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
+    loss.set_xlim(-0.5, max(4.5, last.index + 0.5))
+    loss.set_ylim(min(1e-2, 0.5 * min(losses)), max(1.0, *losses))
+    loss.set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
 
 
 def evolution(

@@ -201,7 +201,7 @@ class Playground(Panel):
             (-bound, bound),
         )
         (self._points,) = axes["B"].collections
-        chosen = torch.linspace(0, len(types) - 1, min(SHOWN, len(types))).long()
+        chosen = figures.evenly(len(types), SHOWN)
         frames, series = figures.extremes(recording.activity[:, chosen])
         figures.plot_traces(axes["C"], frames, series, chosen, types, bound)
         axes["C"].set_xlim(0, len(recording.activity))

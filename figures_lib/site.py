@@ -179,6 +179,8 @@ def _downloads_list(files: list[Path]) -> str:
 def _shown(key: str, value: Any) -> str:
     if key.endswith("_bytes"):
         return f"{value / 1e9:.2f}"  # GB
+    if value is None:
+        return "–"  # without a movie there is no score of one
     if not isinstance(value, float):
         return str(value)
     if key.startswith("time."):

@@ -22,7 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from figures_lib.figures import CURVES, TYPE_COLOURS
+from figures_lib.figures import CURVES, TYPE_COLOURS, evenly, plane
 from figures_lib.pipeline import Run
 from figures_lib.scoring import fit_scales
 
@@ -78,9 +78,15 @@ def quantised(values: Tensor, kind: type = np.uint8) -> Packed:
         kind: integer type of the codes, ``np.uint8`` or ``np.uint16``.
     """
     array = values.double().numpy()
-    low, high = float(array.min()), float(array.max())
+    low, high = ends(values)
     step = (high - low) / np.iinfo(kind).max or 1.0
     return Packed(np.rint((array - low) / step).astype(kind), low, step)
+
+
+def ends(values: Tensor) -> tuple[float, float]:
+    """The smallest and the largest value; 0 and 1 where there are no values."""
+    low, high = values.aminmax() if values.numel() else (0.0, 1.0)
+    return float(low), float(high)
 
 
 def exact(values: Any, kind: type) -> Packed:
@@ -111,7 +117,7 @@ def movie(run: Run) -> Viewer:
     recording, truth = run.simulate()
     model = run.infer()
     total = len(recording.activity)
-    frames = torch.linspace(0, total - 1, min(MOVIE_FRAMES, total)).long()
+    frames = evenly(total, MOVIE_FRAMES)
     true = truth.field_at(frames)
     difference = model.field(frames) - true
     activity = recording.activity[frames]
@@ -129,10 +135,10 @@ def movie(run: Run) -> Viewer:
     about = {
         "total": total,
         "timeStep": recording.time_step,
-        "low": float(true.min()),
-        "high": float(true.max()),
-        "spread": round_up(3 * float(difference.std())),
-        "bound": round_up(3 * float(activity.std())),
+        "low": ends(true)[0],
+        "high": ends(true)[1],
+        "spread": round_up(3 * _deviation(difference)),
+        "bound": round_up(3 * _deviation(activity)),
     }
     _write(run, "movie", arrays, about)
     return Viewer("movie", "The hidden movie, true and learned, and the activity")
@@ -218,13 +224,12 @@ def functions(run: Run) -> Viewer:
     """φ and ψ after every sweep, and the embedding cloud while it forms."""
     recording, truth = run.simulate()
     model, scores = run.infer(), run.score()
-    neurons = len(truth.types)
-    shown = torch.linspace(0, neurons - 1, min(CURVES, neurons)).long()
+    shown = evenly(len(truth.types), CURVES)
     bound = 3 * float(recording.activity[::50].std())
     arrays = {
         "neurons": exact(shown, np.uint16),
         "types": exact(truth.types, np.uint8),
-        "cloud": quantised(model.history.embedding_steps[..., :2], np.uint16),
+        "cloud": quantised(plane(model.history.embedding_steps), np.uint16),
         "x": exact(scores.x, np.float32),
         "updateTrue": quantised(scores.update_true, np.uint16),
         "updateLearned": quantised(scores.update_learned, np.uint16),
@@ -240,12 +245,14 @@ def functions(run: Run) -> Viewer:
             f"update{sweep.index}": quantised(sweep.update[shown][:, inside], np.uint16),
             f"transfer{sweep.index}": quantised((transfer / largest)[shown], np.uint16),
         }
-    low, high = (float(end) for end in scores.update_true.aminmax())
+    low, high = ends(scores.update_true)
     margin = 0.2 * (high - low)
     about = {
         "typeCount": len(scores.x),
         "bound": bound,
         "updateRange": [low - margin, high + margin],
+        "components": model.history.embedding_steps.shape[-1],
+        "loss": scores.metrics["loss.final"],
         "sweeps": [{"phase": one.phase, "loss": one.loss} for one in model.history.sweeps],
     }
     _write(run, "functions", arrays, about)
@@ -255,8 +262,7 @@ def functions(run: Run) -> Viewer:
 def traces(run: Run) -> Viewer:
     """The activity of the neurons of panel c, to be chosen from and zoomed into."""
     recording, truth = run.simulate()
-    neurons = len(truth.types)
-    shown = torch.arange(0, neurons, max(1, neurons // TRACES))
+    shown = evenly(len(truth.types), TRACES)
     arrays = {
         "neurons": exact(shown, np.uint16),
         "types": exact(truth.types[shown], np.uint8),
@@ -268,33 +274,40 @@ def traces(run: Run) -> Viewer:
 
 def siren(run: Run) -> Viewer:
     """The field network itself, evaluated in the page; its weights are loaded on request."""
-    model = run.infer()
+    label, model = "The learned field at any place and time", run.infer()
+    side = round(float(model.modulated.sum()) ** 0.5)
+    if not side:
+        _write(run, "siren", {}, {"side": 0})
+        return Viewer("siren", label)
     network = model.siren
     layers = [*network.hidden, network.output]
     arrays = {"grey": _colour_map("gray")}
     for depth, layer in enumerate(layers):
         arrays[f"weight{depth}"] = exact(layer.weight.detach(), np.float32)
         arrays[f"bias{depth}"] = exact(layer.bias.detach(), np.float32)
-    frames = torch.linspace(0, model.frames - 1, min(MOVIE_FRAMES, model.frames)).long()
-    low, high = (float(end) for end in model.field(frames).aminmax())
+    low, high = ends(model.field(evenly(model.frames, MOVIE_FRAMES)))
     about = {
         "layers": len(layers),
         "omega": network.config.omega,
         "scale": network.scale.tolist(),
-        "side": round(float(model.modulated.sum()) ** 0.5),
+        "side": side,
         "total": model.frames,
         "low": float(f"{low:.2f}"),
         "high": float(f"{high:.2f}"),
     }
     size = _write(run, "siren", arrays, about).stat().st_size
     asks = f"Load the field network ({size / 1e6:.1f} MB) and run it here"
-    return Viewer("siren", "The learned field at any place and time", asks)
+    return Viewer("siren", label, asks)
 
 
 def _colour_map(name: str) -> Packed:
     """256 colours of a matplotlib map as red, green, blue."""
     colours = mpl.colormaps[name](np.arange(256), bytes=True)
     return exact(colours[:, :3], np.uint8)
+
+
+def _deviation(values: Tensor) -> float:
+    return float(values.std()) if values.numel() else 0.0
 
 
 def round_up(value: float) -> float:

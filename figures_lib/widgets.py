@@ -10,8 +10,9 @@ from typing import Any
 
 import ipywidgets
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.image import AxesImage
 from torch import Tensor
 
 from figures_lib import figures, viewers
@@ -65,20 +66,12 @@ class Movie(ViewerPanel):
 
     def _draw_first(self) -> None:
         activity = self.recording.activity
-        sample = torch.linspace(0, len(activity) - 1, FIELD_SAMPLE).long()
-        low, high = (float(end) for end in self.truth.field.aminmax())
-        error = self.model.field(sample) - self.truth.field_at(sample)
-        spread = viewers.round_up(3 * float(error.std()))
+        sample = figures.evenly(len(activity), FIELD_SAMPLE)
         bound = viewers.round_up(3 * float(activity[sample].std()))
         with self.canvas.redrawn(layout=True) as figure:
-            axes = figure.subplot_mosaic("ABC;DDD")
-            self._images = [
-                figures.plot_field(axes["A"], error[0], "true Ω", (low, high)),
-                figures.plot_field(axes["B"], error[0], "learned Ω*", (low, high)),
-                figures.plot_field(
-                    axes["C"], error[0], "difference Ω* − Ω", (-spread, spread), "RdBu_r"
-                ),
-            ]
+            modulated = bool(self.recording.modulated.any())
+            axes = figure.subplot_mosaic("ABC;DDD" if modulated else "D")
+            self._images = self._maps(axes, sample) if modulated else []
             figures.plot_layout(
                 axes["D"],
                 self.recording.positions,
@@ -89,23 +82,36 @@ class Movie(ViewerPanel):
             )
             (self._points,) = axes["D"].collections
 
+    def _maps(self, axes: Mapping[str, Axes], sample: Int[Tensor, " frame"]) -> list[AxesImage]:
+        """The field, true and learned, and its error, whose range is that of some frames."""
+        limits = viewers.ends(self.truth.field)
+        error = self.model.field(sample) - self.truth.field_at(sample)
+        spread = viewers.round_up(3 * float(error.std()))
+        name = "difference Ω* − Ω"
+        return [
+            figures.plot_field(axes["A"], error[0], "true Ω", limits),
+            figures.plot_field(axes["B"], error[0], "learned Ω*", limits),
+            figures.plot_field(axes["C"], error[0], name, (-spread, spread), "RdBu_r"),
+        ]
+
     def update(self, *_: Any) -> None:
         """Show the chosen frame."""
         frame = self.frame.value
         chosen = torch.tensor([frame])
         true, learned = self.truth.field_at(chosen)[0], self.model.field(chosen)[0]
         with self.canvas.redrawn():
-            for image, values in zip(
-                self._images, (true, learned, learned - true), strict=True
-            ):
-                image.set_data(images_from_grid(values))
+            if self._images:
+                for image, values in zip(
+                    self._images, (true, learned, learned - true), strict=True
+                ):
+                    image.set_data(images_from_grid(values))
             self._points.set_array(self.recording.activity[frame])
         error = float((learned - true).square().mean().sqrt())
+        field = f"root mean square difference {error:.3f}" if self._images else figures.NO_FIELD
         self.tell(
             f"Frame {frame:,} of {len(self.recording.activity):,} "
-            f"(t = {frame * self.recording.time_step:.2f}): root mean square difference "
-            f"{error:.3f}, standard deviation of the activity "
-            f"{float(self.recording.activity[frame].std()):.2f}."
+            f"(t = {frame * self.recording.time_step:.2f}): {field}, standard deviation of the "
+            f"activity {float(self.recording.activity[frame].std()):.2f}."
         )
 
 
@@ -199,9 +205,7 @@ class Functions(ViewerPanel):
         self._types = run.simulate()[1].types
         self._history, self._scores = run.infer().history, run.score()
         sweeps, stages = len(self._history.sweeps), len(self._history.embedding_steps)
-        neurons = len(self._types)
-        shown = min(figures.CURVES, neurons)
-        self._neurons = torch.linspace(0, neurons - 1, shown).long()
+        self._neurons = figures.evenly(len(self._types), figures.CURVES)
         self._bound = float(self._scores.x.abs().max())
         self.sweep = slider("sweep", sweeps + 1, value=sweeps)
         self.stage = slider("embedding stage", stages, value=stages - 1)
@@ -232,8 +236,9 @@ class Functions(ViewerPanel):
             now = sweeps[min(self.sweep.value, len(sweeps) - 1)]
             axes[1, 1].plot(now.index, now.loss, "o", color="#d00000", ms=8)
         networks = self.sweep.value == len(sweeps)
-        what = "The networks, fitted to the last sweep" if networks else f"Sweep {now.index}"
-        self.tell(f"{what}: {now.loss:.2e} of the variance of dx/dt unexplained.")
+        what = "The networks" if networks else f"Sweep {now.index}"
+        loss = scores.metrics["loss.final"] if networks else now.loss
+        self.tell(f"{what}: {loss:.2e} of the variance of dx/dt unexplained.")
 
     def _chosen(self) -> Tensor:
         return torch.tensor([one.value for one in self.types])
@@ -263,7 +268,7 @@ class Functions(ViewerPanel):
             values = values / (largest if kind == "transfer" else 1.0)
             tint = figures.colours(self._types[neurons])
             figures.plot_tables(ax, sweep, values[neurons], tint, label)
-        low, high = (float(end) for end in true.aminmax())
+        low, high = viewers.ends(true)
         margin = 0.2 * (high - low)
         ax.set(xlim=(-self._bound, self._bound), ylim=(low - margin, high + margin))
         ax.set(xlabel="activity x", ylabel=label)
@@ -281,7 +286,7 @@ class Traces(ViewerPanel):
         self._recording, truth = run.simulate()
         self._types = truth.types
         total, count = self._recording.activity.shape
-        offered = range(0, count, max(1, count // viewers.TRACES))
+        offered = figures.evenly(count, viewers.TRACES).tolist()
         names = [(f"{j} (type {int(self._types[j]) + 1})", j) for j in offered]
         first = [j for _, j in names[:: max(1, len(names) // 10)]]
         self.neurons = ipywidgets.SelectMultiple(

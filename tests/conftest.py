@@ -18,6 +18,7 @@ install_import_hook("figures_lib", "beartype.beartype")  # checks shapes and typ
 from figures_lib.config import Experiment, load_experiment
 from figures_lib.inference import infer
 from figures_lib.model import Model
+from figures_lib.pipeline import open_run
 from figures_lib.recording import Recording, Truth
 from figures_lib.simulator import simulate
 
@@ -102,6 +103,11 @@ def built_site(executed_run, tmp_path_factory):
     return html
 
 
+@pytest.fixture(scope="session")
+def run(executed_run):
+    return open_run(TEST_CONFIG, executed_run)
+
+
 class _Quiet(http.server.SimpleHTTPRequestHandler):
     def log_message(self, *_):
         pass
@@ -148,8 +154,20 @@ def browser(tmp_path_factory):
         options.add_argument(flag)
     options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
     driver = webdriver.Chrome(options=options, service=Service(driver))
+    driver.set_script_timeout(120)  # axe-core on the longest page of a busy machine
+    driver.execute_cdp_cmd("Network.enable", {})
+    driver.execute_cdp_cmd("Network.setCacheDisabled", {"cacheDisabled": True})
     yield driver
     driver.quit()
+
+
+@pytest.fixture
+def opened(browser, served_site):
+    """Opens a viewer of the site by its name."""
+    from viewer_pages import visiting
+
+    with visiting(browser, served_site) as go:
+        yield go
 
 
 @pytest.fixture

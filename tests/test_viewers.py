@@ -1,148 +1,23 @@
 """The viewers: their data decode to the arrays, every control moves its picture, offline."""
 
-import base64
-import json
 import re
 import time
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import numpy as np
 import pytest
 import torch
-from conftest import TEST_CONFIG
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
-from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import DESKTOP, HEAVIEST, PHONE, seen_since, tap
+from test_site import HEAVIEST, LOADED, PHONE, barriers, seen_since, tap, weight
+from viewer_pages import PAGES, Page, read, written
 
 import figures_lib as fl
 from figures_lib import viewers
 from figures_lib.scoring import fit_line, fit_scales
-
-PAGES = {
-    "hero": "intro",
-    "traces": "02_simulate",
-    "movie": "04_panels",
-    "connectivity": "04_panels",
-    "functions": "05_functions",
-    "siren": "05_functions",
-}
-READY = "return document.querySelector(arguments[0]).dataset.ready"
-HASHES = """
-const done = arguments[1];
-requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(() => done(
-  [...document.querySelectorAll(`${arguments[0]} canvas`)].map((canvas) => {
-    const {data} = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
-    return data.reduce((hash, value) => (31 * hash + value) | 0, 0);
-  })))));
-"""
-
-
-@pytest.fixture(scope="module")
-def run(executed_run: Path) -> fl.Run:
-    return fl.open_run(TEST_CONFIG, executed_run)
-
-
-def read(text: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a page makes of a data file: the manifest and the arrays."""
-    found = re.fullmatch(r'Viewers\.receive\("\w+", (\{.*\}), "([\w+/=]*)"\);\n', text)
-    assert found is not None
-    about, body = json.loads(found[1]), base64.b64decode(found[2])
-    arrays = {}
-    for name, part in about["arrays"].items():
-        kind = np.dtype(part["type"]).newbyteorder("<")
-        assert part["offset"] % kind.itemsize == 0
-        size = int(np.prod(part["shape"]))
-        codes = np.frombuffer(body, kind, size, part["offset"]).reshape(part["shape"])
-        coded = part["step"] is not None
-        arrays[name] = part["low"] + part["step"] * codes if coded else codes
-    return about, arrays
-
-
-def written(run: fl.Run, kind: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    return read((run.out / "viewers" / f"{kind}.js").read_text("utf-8"))
-
-
-class Page:
-    """One viewer, open in a browser."""
-
-    def __init__(self, chrome: webdriver.Chrome, kind: str) -> None:
-        self.chrome, self.kind, self.root = chrome, kind, f"#viewer-{kind}"
-        self.scroll()
-        WebDriverWait(chrome, 20).until(lambda page: page.execute_script(READY, self.root))
-
-    def begin(self) -> None:
-        """Press the button of a viewer that loads its data on request; wait for its picture."""
-        self.button("Load").click()
-        self.settle()
-
-    def settle(self) -> None:
-        computing = "const {dataset} = document.querySelector(arguments[0]);"
-        computing += "return dataset.ready === 'yes' && !dataset.computing"
-        WebDriverWait(self.chrome, 30).until(
-            lambda page: page.execute_script(computing, self.root)
-        )
-
-    def scroll(self) -> None:
-        script = "document.querySelector(arguments[0]).scrollIntoView({behavior: 'instant'})"
-        self.chrome.execute_script(script, self.root)
-
-    @property
-    def ready(self) -> str:
-        return self.chrome.execute_script(READY, self.root)
-
-    def hashes(self) -> list[int]:
-        return self.chrome.execute_async_script(HASHES, self.root)
-
-    def find(self, selector: str) -> WebElement:
-        return self.chrome.find_element(By.CSS_SELECTOR, f"{self.root} {selector}")
-
-    def labelled(self, text: str) -> WebElement:
-        """The control with this label."""
-        path = f"//*[@id='{self.root[1:]}']//label[contains(., '{text}')]"
-        return self.chrome.find_element(By.XPATH, f"{path}//*[self::input or self::select]")
-
-    def button(self, text: str) -> WebElement:
-        path = f"//*[@id='{self.root[1:]}']//button[contains(., '{text}')]"
-        return self.chrome.find_element(By.XPATH, path)
-
-    def told(self) -> str:
-        return self.find(".viewer-readout").text
-
-    def changes(self, act: Callable[[], Any]) -> list[bool]:
-        """Which pictures an act changes."""
-        before = self.hashes()
-        act()
-        self.settle()
-        after = self.hashes()
-        return [one != other for one, other in zip(before, after, strict=True)]
-
-
-@pytest.fixture
-def opened(browser: webdriver.Chrome, served_site: str) -> Iterator[Callable[..., Page]]:
-    """Opens a viewer; in the end nothing may have failed or come from elsewhere."""
-
-    def go(kind: str, width: int = DESKTOP) -> Page:
-        shape = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
-        browser.get("about:blank")
-        seen_since(browser)
-        browser.get(f"{served_site}/book/{PAGES[kind]}.html")
-        page = Page(browser, kind)
-        if page.ready == "asks":
-            page.begin()
-        return page
-
-    yield go
-    errors, requests, failures = seen_since(browser)
-    assert (errors, failures) == ([], [])
-    own = (served_site, "data:", "blob:" + served_site, "about:")
-    assert [address for address in requests if not address.startswith(own)] == []
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
@@ -387,7 +262,9 @@ def test_functions_decode_to_history_and_scores(run: fl.Run) -> None:
         assert worst <= 0.5001 * about["arrays"][name]["step"], name
 
 
-def test_functions_follow_sweep_stage_types_and_truth(opened: Callable[..., Page]) -> None:
+def test_functions_follow_sweep_stage_types_and_truth(
+    opened: Callable[..., Page], run: fl.Run
+) -> None:
     page = opened("functions")
     update, transfer, cloud, loss = range(4)
     for label, key, pictures in (
@@ -402,6 +279,12 @@ def test_functions_follow_sweep_stage_types_and_truth(opened: Callable[..., Page
         assert {k for k, one in enumerate(changed) if one} == pictures, label
         assert (page.told() != told) == (control.get_attribute("type") == "range")
     assert page.told().startswith("Sweep 0, one ψ for all neurons:")
+    page.labelled("sweep").send_keys(Keys.END)
+    loss = re.match(r"The networks φ\* and ψ\* of every type: (\S+) of the", page.told())
+    assert loss is not None
+    assert float(loss[1].replace("−", "-")) == pytest.approx(
+        run.metrics()["loss.final"], rel=6e-3
+    )
 
 
 def test_traces_decode_to_the_activity(run: fl.Run) -> None:
@@ -486,20 +369,53 @@ def test_field_network_follows_time_and_place(opened: Callable[..., Page]) -> No
     assert float(x[2]) == pytest.approx(0.5 - 20 / width, abs=2 / width)
 
 
-@pytest.mark.parametrize("page", sorted(set(PAGES.values())))
-def test_a_page_with_all_it_can_load_stays_light(
-    page: str, browser: webdriver.Chrome, served_site: str
-) -> None:
+@pytest.mark.parametrize("kind", ["hero", "movie", "siren"])
+def test_time_ends_at_the_last_frame(kind: str, opened: Callable[..., Page]) -> None:
+    page = opened(kind)
+    if kind == "hero":
+        page.button("Pause").click()
+    slider = page.labelled("time")
+    slider.send_keys(Keys.END)
+    assert slider.get_attribute("aria-valuetext") == "frame 3,999"
+
+
+def test_traces_end_at_the_last_frame(opened: Callable[..., Page]) -> None:
+    page = opened("traces")
+    for label in ("zoom", "from"):
+        page.labelled(label).send_keys(Keys.END)
+    canvas = page.find("canvas")
+    page.hashes()
+    actions = ActionChains(page.chrome).move_to_element(canvas)
+    actions.move_by_offset(int(canvas.rect["width"]) // 2 - 2, 0).perform()
+    assert "at frame 3,999 " in page.told()
+
+
+@pytest.fixture(params=sorted(set(PAGES.values())))
+def full_page(
+    request: pytest.FixtureRequest, browser: webdriver.Chrome, served_site: str
+) -> webdriver.Chrome:
+    """A page all of whose viewers were opened and have loaded what they can."""
     browser.get("about:blank")
     seen_since(browser)
-    browser.get(f"{served_site}/book/{page}.html")
-    for kind in (kind for kind, place in PAGES.items() if place == page):
+    browser.get(f"{served_site}/book/{request.param}.html")
+    for kind in (kind for kind, place in PAGES.items() if place == request.param):
         viewer = Page(browser, kind)
         if viewer.ready == "asks":
             viewer.begin()
-    script = "return performance.getEntriesByType(arguments[0]).map((e) => e.decodedBodySize)"
-    parts = [browser.execute_script(script, kind) for kind in ("navigation", "resource")]
-    assert 0 < sum(sum(part) for part in parts) <= HEAVIEST
+        viewer.hashes()
+    return browser
+
+
+def test_a_page_with_all_it_can_load_stays_light(full_page: webdriver.Chrome) -> None:
+    loaded = [name for name, *_ in full_page.execute_script(LOADED)]
+    assert any("/viewers/data/" in name for name in loaded)
+    assert 0 < weight(full_page) <= HEAVIEST
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_open_viewers_have_no_serious_barrier(full_page: webdriver.Chrome, theme: str) -> None:
+    assert full_page.find_elements(By.CSS_SELECTOR, ".viewer canvas")
+    assert barriers(full_page, theme) == []
 
 
 @pytest.mark.parametrize("kind", sorted(PAGES.keys() - {"hero"}))

@@ -66,11 +66,6 @@ def kernel(executed_run: Path) -> Iterator[Kernel]:
         yield Kernel(client, executed_run)
 
 
-@pytest.fixture(scope="module")
-def run(executed_run: Path) -> fl.Run:
-    return fl.open_run(TEST_CONFIG, executed_run)
-
-
 @pytest.fixture
 def changed(kernel: Kernel) -> Callable[..., bool]:
     """Whether lines of code change the picture of a widget."""
@@ -139,6 +134,8 @@ def test_connectivity_tells_the_scores_of_what_is_chosen(
 def test_functions_follow_sweep_stage_and_types(
     kernel: Kernel, run: fl.Run, changed: Callable[..., bool]
 ) -> None:
+    final = run.metrics()["loss.final"]
+    assert f"The networks: {final:.2e} of the variance" in kernel.told("functions")
     assert changed("functions", "functions.sweep.value = 6")
     loss = run.infer().history.sweeps[6].loss
     assert f"Sweep 6: {loss:.2e} of the variance" in kernel.told("functions")
@@ -158,6 +155,11 @@ def test_traces_show_the_chosen_neurons_and_frames(
     assert f"standard deviation {spread:.2f}" in told
     assert changed("traces", "traces.neurons.value = ()")
     assert "Choose a neuron" in kernel.told("traces")
+
+
+def test_the_last_frame_can_be_chosen(kernel: Kernel) -> None:
+    assert kernel.ask("(movie.frame.max, traces.stretch.max)") == [3999, 3999]
+    assert kernel.ask("playground.frame.max == len(playground.recording.activity) - 1")
 
 
 def test_playground_simulates_what_its_controls_say(

@@ -178,6 +178,11 @@ const Viewers = (() => {
     return add(parent, "output", { class: "viewer-readout" });
   }
 
+  /* In the place of a viewer of the field, where there is none. */
+  function noField(root) {
+    add(root, "p", {}, "No neuron is modulated in this run: there is no movie to show.");
+  }
+
   /* Pictures: canvases that follow their width, the density of the screen and the theme. */
 
   function picture(parent, { title = "", label, ratio, draw }) {
@@ -357,7 +362,7 @@ const Viewers = (() => {
 
   watch();
   return {
-    add, axes, button, choices, colourBar, define, drawGrid, inside, level, line, number,
+    add, axes, button, choices, colourBar, define, drawGrid, inside, level, line, noField, number,
     palette, picture, place, player, readout, receive, select, slider, theme,
   };
 })();

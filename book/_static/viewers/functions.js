@@ -63,7 +63,8 @@ Viewers.define("functions", (root, data) => {
       const [, neurons] = data.cloud.shape;
       const [x, y] = [0, 1].map((axis) => extent(data.cloud.filter((_, k) => k % 2 === axis)));
       const scales = Viewers.axes(context, width, height, {
-        x, y, xLabel: "first component", yLabel: "second component",
+        x, y, xLabel: "first component",
+        yLabel: data.components > 1 ? "second component" : "neuron index",
       }, theme);
       const wanted = new Set(types());
       context.globalAlpha = 0.6;
@@ -140,7 +141,8 @@ Viewers.define("functions", (root, data) => {
     pictures.forEach((one) => one.redraw());
     const { phase, loss } = data.sweeps[Math.min(time.value, sweeps - 1)];
     told.textContent = (time.value === sweeps
-      ? "The networks φ* and ψ* of every type, fitted to the last sweep."
+      ? `The networks φ* and ψ* of every type: ${Viewers.number(data.loss)} of the variance`
+        + " unexplained."
       : `Sweep ${time.value}, ${phases[phase]}: ${Viewers.number(loss)} of the variance`
         + ` unexplained, ${data.neurons.length} neurons drawn.`)
       + ` Embedding: ${stage.value === 0 ? "start" : `stage ${stage.value}`}`

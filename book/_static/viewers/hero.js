@@ -3,6 +3,7 @@
 
 Viewers.define("hero", (root, data) => {
   const side = Math.round(Math.sqrt(data.grid.length));
+  if (!side) return Viewers.noField(root);
   const count = data.frames.length;
   const grey = Viewers.palette(data.grey);
   const learned = data.difference.map((value, k) => data.truth[k] + value);

@@ -23,12 +23,13 @@ Viewers.define("movie", (root, data) => {
     text: (k) => `frame ${data.frames[k].toLocaleString("en")}`,
   });
 
+  if (!side) Viewers.noField(root);
   const row = Viewers.add(root, "div", { class: "viewer-row" });
-  const maps = [
+  const maps = (side ? [
     ["true Ω", data.truth, data.low, data.high, grey],
     ["learned Ω*", learned, data.low, data.high, grey],
     ["difference Ω*−Ω", data.difference, -data.spread, data.spread, diverging],
-  ].map(([title, values, low, high, colours]) => {
+  ] : []).map(([title, values, low, high, colours]) => {
     const shown = Viewers.picture(row, {
       title, ratio: 1, label: `${title} on the grid of modulated neurons`,
       draw(context, width) {
@@ -44,20 +45,22 @@ Viewers.define("movie", (root, data) => {
     shown.canvas.addEventListener("pointerdown", (event) => point(event, shown.canvas));
     return shown;
   });
-  const [first] = maps;
-  first.canvas.tabIndex = 0;
-  first.canvas.setAttribute("role", "application");
-  first.canvas.setAttribute("aria-label",
-    "true Ω on the grid of modulated neurons; arrow keys choose a neuron");
-  first.canvas.addEventListener("keydown", (event) => {
-    const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
-    if (!move[event.key]) return;
-    event.preventDefault();
-    const [right, up] = move[event.key];
-    choose(Math.floor(neuron / side) + right, (neuron % side) + up);
-  });
+  if (side) {
+    const [first] = maps;
+    first.canvas.tabIndex = 0;
+    first.canvas.setAttribute("role", "application");
+    first.canvas.setAttribute("aria-label",
+      "true Ω on the grid of modulated neurons; arrow keys choose a neuron");
+    first.canvas.addEventListener("keydown", (event) => {
+      const move = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] };
+      if (!move[event.key]) return;
+      event.preventDefault();
+      const [right, up] = move[event.key];
+      choose(Math.floor(neuron / side) + right, (neuron % side) + up);
+    });
+  }
 
-  const course = Viewers.picture(root, {
+  const course = side && Viewers.picture(root, {
     title: "Ω and Ω* at the marked neuron", ratio: 4.2,
     label: "course of true and learned input at the marked neuron",
     draw(context, width, height, theme) {
@@ -78,7 +81,7 @@ Viewers.define("movie", (root, data) => {
       context.strokeRect(now, scales.box.top, 0, scales.box.bottom - scales.box.top);
     },
   });
-  course.canvas.classList.add("viewer-low");
+  if (course) course.canvas.classList.add("viewer-low");
 
   const layout = Viewers.picture(root, {
     title: "activity xᵢ of all neurons: modulated ones on the grid, the others in the sunflower",
@@ -130,16 +133,20 @@ Viewers.define("movie", (root, data) => {
   }
 
   function update() {
-    for (const one of [...maps, course, layout]) one.redraw();
+    for (const one of [...maps, course, layout]) if (one) one.redraw();
+    told.setAttribute("aria-live", play.playing ? "off" : "polite");
+    told.textContent =
+      `Frame ${data.frames[time.value].toLocaleString("en")} of ${data.total.toLocaleString("en")}`
+      + ` (t = ${(data.frames[time.value] * data.timeStep).toFixed(1)})${side ? compared() : "."}`;
+  }
+
+  /* Learned against true field, of all grid neurons and at the marked one. */
+  function compared() {
     const from = time.value * side * side;
     const squares = data.difference.subarray(from, from + side * side)
       .reduce((sum, value) => sum + value * value, 0);
     const [omega, found] = [data.truth[from + neuron], learned[from + neuron]];
-    told.setAttribute("aria-live", play.playing ? "off" : "polite");
-    told.textContent =
-      `Frame ${data.frames[time.value].toLocaleString("en")} of ${data.total.toLocaleString("en")}`
-      + ` (t = ${(data.frames[time.value] * data.timeStep).toFixed(1)}):`
-      + ` root mean square difference ${Math.sqrt(squares / side / side).toFixed(3)}.`
+    return `: root mean square difference ${Math.sqrt(squares / side / side).toFixed(3)}.`
       + ` Neuron ${data.grid[neuron]}: Ω = ${omega.toFixed(3)}, Ω* = ${found.toFixed(3)}.`;
   }
 

@@ -3,6 +3,8 @@
 
 Viewers.define("siren", (root, data) => {
   const { side, omega, scale } = data;
+  if (!side) return Viewers.noField(root);
+  const last = data.total - 1;  // frame
   const FINER = 4;  // the second picture has so many values a side of a neuron
   const layers = Array.from({ length: data.layers }, (_, k) => ({
     weight: data[`weight${k}`], bias: data[`bias${k}`],
@@ -53,7 +55,7 @@ Viewers.define("siren", (root, data) => {
   const controls = Viewers.add(root, "div", { class: "viewer-controls" });
   const time = Viewers.slider(controls, {
     label: "time", max: 1, step: 0.001, value: 0.5, change: update,
-    text: (t) => `frame ${Math.round(t * data.total).toLocaleString("en")}`,
+    text: (share) => `frame ${frame(share).toLocaleString("en")}`,
   });
   const row = Viewers.add(root, "div", { class: "viewer-row viewer-row-wide" });
   const pictures = [
@@ -92,11 +94,11 @@ Viewers.define("siren", (root, data) => {
     label: "course of the learned field at the marked place",
     draw(context, width, height, theme) {
       const scales = Viewers.axes(context, width, height, {
-        x: [0, data.total], y: [data.low, data.high], xLabel: "time (frames)", yLabel: "Ω*",
+        x: [0, last], y: [data.low, data.high], xLabel: "time (frames)", yLabel: "Ω*",
       }, theme);
       const count = 256;
       const points = new Float32Array(3 * count);
-      for (let k = 0; k < count; k++) points.set([...place, k / (count - 1)], 3 * k);
+      for (let k = 0; k < count; k++) points.set([...place, instant(k / (count - 1))], 3 * k);
       const values = evaluate(points);
       context.strokeStyle = theme.tint("#0072b2");
       context.lineWidth = 1.5;
@@ -105,11 +107,20 @@ Viewers.define("siren", (root, data) => {
       context.strokeStyle = theme.mark;
       context.lineWidth = 1;
       context.strokeRect(
-        scales.toX(time.value * data.total), scales.box.top, 0, scales.box.bottom - scales.box.top);
+        scales.toX(frame(time.value)), scales.box.top, 0, scales.box.bottom - scales.box.top);
     },
   });
   course.canvas.classList.add("viewer-low");
   const told = Viewers.readout(root);
+
+  /* The frame at a share of the recording, and its time as the network counts it. */
+  function frame(share) {
+    return Math.round(share * last);
+  }
+
+  function instant(share) {
+    return frame(share) / data.total;
+  }
 
   /* Evaluate one picture, column by column, giving way to the reader's hand in between. */
   async function fill(values, size, shown, mine) {
@@ -117,7 +128,7 @@ Viewers.define("siren", (root, data) => {
     let paused = performance.now();
     for (let across = 0; across < size; across++) {
       for (let up = 0; up < size; up++) {
-        column.set([(across + 0.5) / size, (up + 0.5) / size, time.value], 3 * up);
+        column.set([(across + 0.5) / size, (up + 0.5) / size, instant(time.value)], 3 * up);
       }
       values.set(evaluate(column), across * size);
       if (performance.now() - paused > 40) {
@@ -158,9 +169,9 @@ Viewers.define("siren", (root, data) => {
   let progress = "";
   function tell(news = progress) {
     progress = news;
-    const [value] = evaluate(Float32Array.of(...place, time.value));
+    const [value] = evaluate(Float32Array.of(...place, instant(time.value)));
     told.textContent =
-      `Ω*(x = ${place[0].toFixed(3)}, y = ${place[1].toFixed(3)}, t = ${time.value.toFixed(3)})`
+      `Ω*(x = ${place[0].toFixed(3)}, y = ${place[1].toFixed(3)}, t = ${instant(time.value).toFixed(3)})`
       + ` = ${value.toFixed(3)}; ${news}`;
   }
 

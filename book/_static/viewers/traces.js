@@ -5,7 +5,7 @@ Viewers.define("traces", (root, data) => {
   const [count, total] = data.activity.shape;
   const spacing = data.spacing;  // between the rest lines of two neurons
   const all = Array.from({ length: count }, (_, k) => k);
-  const kinds = [...new Set(data.types)].sort();
+  const kinds = [...new Set(data.types)].sort((one, other) => one - other);
   const colour = (k) => data.colours[data.types[k] % data.colours.length];
   let cursor = 0;  // the frame that is read out
   let marked = 0;  // the row, among those shown, that is read out
