@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -259,11 +260,11 @@ def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkey
     def fail(self, *_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    run = open_run(TEST_CONFIG, tmp_path)
+    run, number = open_run(TEST_CONFIG, tmp_path), count(1)  # something else every time
     write = {
-        "json": lambda: storage.write_json(tmp_path / "a.json", {"a": 1}),
-        "figure": lambda: run.save_figure(plt.figure(), "a"),
-        "viewer": lambda: viewers._write(run, "a", {}, {}),
+        "json": lambda: storage.write_json(tmp_path / "a.json", {"a": next(number)}),
+        "figure": lambda: run.save_figure(plt.figure(figsize=(next(number), 1)), "a"),
+        "viewer": lambda: viewers._write(run, "a", {}, {"a": next(number)}),
     }[writer]
     write()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
