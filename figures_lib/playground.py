@@ -26,8 +26,11 @@ LABELS = {"description_width": "initial"}
 
 
 def small(experiment: Experiment) -> Experiment:
-    """The experiment with at most 256 neurons, the same share of which is modulated."""
-    settings = experiment.simulation
+    """The experiment with at most 256 neurons, the same share of which is modulated.
+
+    Weights from a file fit no other number of neurons than its own; they are drawn instead.
+    """
+    settings, source = experiment.simulation, experiment.connectivity.source
     neurons = min(NEURONS, settings.neurons)
     side = math.isqrt(settings.input_neurons * neurons // settings.neurons)
     return change_experiment(
@@ -37,6 +40,7 @@ def small(experiment: Experiment) -> Experiment:
             "simulation.input_neurons": side**2,
             "simulation.frames": FRAMES,
             "simulation.warm_up": WARM_UP,
+            "connectivity.source": source if neurons == settings.neurons else None,
         },
     )
 
@@ -93,8 +97,9 @@ class Playground(Panel):
     def _make_controls(self, base: Experiment) -> None:
         wide = ipywidgets.Layout(width="24em")
         late = {"continuous_update": False, "style": LABELS, "layout": wide}
+        noise = base.simulation.noise
         self.noise = ipywidgets.FloatSlider(
-            value=base.simulation.noise, max=5, step=0.1, description="noise σ", **late
+            value=noise, max=max(5, noise), step=0.1, description="noise σ", **late
         )
         contrast = min(0.95, (base.external_input.maximum - base.external_input.minimum) / 2)
         self.contrast = ipywidgets.FloatSlider(

@@ -10,7 +10,6 @@ opened from disk may load scripts and nothing else.
 import base64
 import html
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from torch import Tensor
 from figures_lib.figures import CURVES, TYPE_COLOURS, evenly, plane
 from figures_lib.pipeline import Run
 from figures_lib.scoring import fit_scales
+from figures_lib.storage import part_of, writing
 
 MOVIE_FRAMES = 256  # shown frames: as many as the published movie has images, less one
 EDGES = 20_000  # of the connectivity that are drawn
@@ -318,9 +318,10 @@ def round_up(value: float) -> float:
 
 def _write(run: Run, name: str, arrays: Mapping[str, Packed], about: Mapping[str, Any]) -> Path:
     """Write ``viewers/NAME.js`` into the folder of the run."""
-    folder = run.out / "viewers"
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f".{name}.{os.getpid()}"
+    place = run.out / "viewers" / f"{name}.js"
     described = {**about, "colours": TYPE_COLOURS}
-    part.write_text(encode(name, arrays, described), encoding="utf-8")
-    return part.replace(folder / f"{name}.js")
+    with writing(place.parent):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        part = part_of(place)
+        part.write_text(encode(name, arrays, described), encoding="utf-8")
+        return part.replace(place)

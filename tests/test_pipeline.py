@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 import sys
+from itertools import count
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
-from figures_lib import pipeline, stages, storage
+from figures_lib import pipeline, stages, storage, viewers
 from figures_lib.__main__ import _parser
 from figures_lib.config import ConfigError, load_experiment
 from figures_lib.pipeline import open_run
@@ -254,15 +255,16 @@ def test_the_command_of_a_run_repeats_it(file, changes, command):
         assert load_experiment(ROOT / options.config, overrides) == wanted
 
 
-@pytest.mark.parametrize("writer", ["json", "figure"])
+@pytest.mark.parametrize("writer", ["json", "figure", "viewer"])
 def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkeypatch, writer):
     def fail(self, *_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    run = open_run(TEST_CONFIG, tmp_path)
+    run, number = open_run(TEST_CONFIG, tmp_path), count(1)  # something else every time
     write = {
-        "json": lambda: storage.write_json(tmp_path / "a.json", {"a": 1}),
-        "figure": lambda: run.save_figure(plt.figure(), "a"),
+        "json": lambda: storage.write_json(tmp_path / "a.json", {"a": next(number)}),
+        "figure": lambda: run.save_figure(plt.figure(figsize=(next(number), 1)), "a"),
+        "viewer": lambda: viewers._write(run, "a", {}, {"a": next(number)}),
     }[writer]
     write()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

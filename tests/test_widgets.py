@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT, TEST_CONFIG
@@ -16,8 +17,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 import figures_lib as fl
 from figures_lib.canvas import VIEW
 from figures_lib.config import change_experiment
+from figures_lib.fields import field_on_grid
 from figures_lib.notebooks import NOTEBOOKS
-from figures_lib.playground import small
+from figures_lib.playground import Playground, small
 from figures_lib.scoring import fit_line, gauge_free_r2
 from figures_lib.simulator import simulate
 
@@ -166,13 +168,19 @@ def test_playground_simulates_what_its_controls_say(
     kernel: Kernel, run: fl.Run, changed: Callable[..., bool]
 ) -> None:
     values = {"simulation.noise": 0.2, "neuron_types.1.width": 8.0, "neuron_types.0.gain": 5.0}
-    values |= {"seed": 4, "external_input.minimum": 0.8, "external_input.maximum": 1.2}
+    values |= {
+        "neuron_types.0.decay": 1.5,
+        "seed": 4,
+        "external_input.minimum": 0.8,
+        "external_input.maximum": 1.2,
+    }
     assert changed(
         "playground",
         "playground.noise.value, playground.seed.value = 0.2, 4",
         "playground.contrast.value = 0.2",
         "playground.types[1]['width'].value = 8",
         "playground.types[0]['gain'].value = 5",
+        "playground.types[0]['decay'].value = 1.5",
     )
     recording, truth = simulate(change_experiment(small(run.experiment), values))
     assert kernel.ask("float(playground.recording.activity.std())") == pytest.approx(
@@ -189,6 +197,49 @@ def test_playground_simulates_what_its_controls_say(
         999,
         1000,
     ]
+
+
+@pytest.mark.parametrize(("name", "value"), [("decay", 3.0), ("gain", 2.0), ("width", 9.0)])
+def test_playground_simulates_every_parameter_of_a_type(
+    kernel: Kernel, changed: Callable[..., bool], name: str, value: float
+) -> None:
+    kernel.do(f"box = playground.types[1]['{name}']", "good = box.value")
+    assert changed("playground", f"box.value = {value}")
+    assert kernel.ask("playground.problem.value") == ""
+    found = kernel.ask(f"playground.truth.parameters()['{name}'].tolist()")
+    types = kernel.ask("playground.truth.types.tolist()")
+    assert {one for one, kind in zip(found, types, strict=True) if kind == 1} == {value}
+    by_type = kernel.ask("playground.recording.activity.std(0).tolist()")
+    kernel.do("box.value = good")
+    assert kernel.ask("playground.recording.activity.std(0).tolist()") != by_type
+
+
+def test_playground_takes_a_movie_from_a_file(
+    kernel: Kernel, changed: Callable[..., bool], tmp_path: Path
+) -> None:
+    movie = np.linspace(0.6, 1.4, 3 * 4 * 4, dtype=np.float32).reshape(3, 4, 4)
+    np.save(tmp_path / "movie.npy", movie)
+    spread = kernel.ask("float(playground.recording.activity.std())")
+    assert changed("playground", f"playground.source.value = {str(tmp_path / 'movie.npy')!r}")
+    field = torch.tensor(kernel.ask("playground.truth.field.tolist()"))
+    assert torch.equal(field, field_on_grid(torch.from_numpy(movie)))
+    assert kernel.ask("float(playground.recording.activity.std())") != spread
+    assert changed("playground", "playground.source.value = ''")
+    assert kernel.ask("float(playground.recording.activity.std())") == spread
+
+
+@pytest.mark.parametrize("neurons", [64, 300])
+def test_playground_leaves_weights_of_another_size(neurons: int, tmp_path: Path) -> None:
+    weights = 0.1 * np.random.default_rng(0).standard_normal((neurons, neurons))
+    np.fill_diagonal(weights, 0)
+    np.save(tmp_path / "weights.npy", weights.astype(np.float32))
+    given = {"simulation.neurons": neurons, "simulation.input_neurons": 16}
+    given |= {"connectivity.source": str(tmp_path / "weights.npy")}
+    run = fl.open_run(TEST_CONFIG, tmp_path / "out", given)
+    play = Playground(run)
+    assert play.problem.value == ""
+    kept = np.allclose(play.truth.connectivity, weights[:256, :256], atol=1e-6)
+    assert kept == (neurons <= 256)
 
 
 @pytest.mark.parametrize(
