@@ -10,6 +10,7 @@ from typing import Any
 from figures_lib.config import load_experiment
 
 ROOT = Path(__file__).resolve().parent.parent
+PROGRAM = ".venv/bin/python -m figures_lib"
 
 
 def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
@@ -23,8 +24,16 @@ def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
         for stage, files in provenance["stages"].items()
         for name, checksum in files.items()
     ]
+    config = provenance["config"]
+    seed, movie = config["seed"] + 1, {**config["external_input"], "source": "MOVIE.tif"}
+    commands = {
+        "command": command_for(config),
+        "command_seed": run_command({**config, "seed": seed}, f"runs/seed{seed}"),
+        "command_bench": f"{PROGRAM} bench --json runs/{config['profile']}/benchmark.json",
+        "command_movie": run_command({**config, "external_input": movie}, "runs/movie"),
+    }
     return {
-        "command": f"`{command_for(provenance['config'])}`",
+        **{name: f"`{command}`" for name, command in commands.items()},
         "commit": f"`{provenance['commit']}`",
         **{name: str(provenance[name]) for name in ("python", "processor", "cores")},
         "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
@@ -33,27 +42,42 @@ def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
 
 
 def command_for(config: dict[str, Any]) -> str:
-    """The command that repeats a run: the nearest configuration file and what differs from it.
+    """The command that repeats a run: that of its profile, or that of all its settings.
 
     Args:
         config: every setting of the run, as in ``provenance.json``; input files by their names.
     """
-    changes = {
-        path: dict(_changes(load_experiment(path).model_dump(mode="json"), config))
-        for path in sorted((ROOT / "config").glob("*.yaml"))
-    }
-    nearest = min(changes, key=lambda path: len(changes[path]))
-    name = f"config/{nearest.name}"
+    name, changes = _nearest(config)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     profile = re.search(rf"^CONFIG_(\w+) = {re.escape(name)}$", makefile, re.M)
-    if profile and not changes[nearest]:
+    if profile and not changes:
         return f"make book PROFILE={profile.group(1)}"
+    return run_command(config, f"runs/{config['profile']}")
+
+
+def run_command(config: dict[str, Any], out: str) -> str:
+    """The command that executes a run: the nearest configuration file and what differs from it.
+
+    Args:
+        config: as for :func:`command_for`.
+        out: folder of the results.
+    """
+    name, changes = _nearest(config)
     overrides = "".join(
-        f" -p {shlex.quote(f'{key}={json.dumps(value)}')}"
-        for key, value in changes[nearest].items()
+        f" -p {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in changes.items()
     )
-    out = f"runs/{config['profile']}"
-    return f".venv/bin/python -m figures_lib run --config {name}{overrides} --out {out}"
+    return f"{PROGRAM} run --config {name}{overrides} --out {out}"
+
+
+def _nearest(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The configuration file with the fewest differences from a run, and these."""
+    changes = {
+        f"config/{path.name}": dict(
+            _changes(load_experiment(path).model_dump(mode="json"), config)
+        )
+        for path in sorted((ROOT / "config").glob("*.yaml"))
+    }
+    return min(changes.items(), key=lambda item: len(item[1]))
 
 
 def _changes(file: Any, run: Any, key: str = "") -> Iterator[tuple[str, Any]]:
