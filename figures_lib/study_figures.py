@@ -2,11 +2,13 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from itertools import product
 
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 
 from figures_lib.figures import TYPE_COLOURS, style
 from figures_lib.results import DONE, REASON, STATUS, Row, varied_keys
@@ -24,19 +26,22 @@ WIDE = 20  # ratio of the values of a parameter from which its axis is logarithm
 
 
 def study(rows: Sequence[Row], key: str, label: str, by: str | None = None) -> Figure:
-    """Weights, field and types against a parameter; one set of lines a value of ``by``."""
+    """Weights, field and types against a parameter; one colour a value of ``by``."""
     groups = [None] if by is None else list(dict.fromkeys(row[by] for row in rows))
     with style():
-        figure, axes = plt.subplots(1, 3, figsize=(10, 3.2), layout="constrained")
+        figure, axes = plt.subplots(1, 3, figsize=(10, 3.5), layout="constrained")
         for ax, (title, metrics) in zip(axes, PANELS, strict=True):
-            lines = [(group, *one) for group in groups for one in metrics.items()]
-            for number, (group, metric, name) in enumerate(lines):
+            for (place, group), (metric, name) in product(enumerate(groups), metrics.items()):
                 some = [row for row in rows if by is None or row[by] == group]
                 told = ", ".join(filter(None, (group, name)))
-                plot_spread(ax, some, key, metric, told, TYPE_COLOURS[number])
+                dash = "--" if name == "gauge-free" else "-"
+                plot_spread(ax, some, key, metric, told, TYPE_COLOURS[place], f"o{dash}")
             ax.set(xlabel=label, ylabel=title, ylim=(FLOOR, 1.05))
-            if ax.get_legend_handles_labels()[1]:
-                ax.legend(fontsize=8)
+            if ax.get_xscale() == "log":
+                ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+                ax.xaxis.set_major_formatter("{x:,.6g}")
+                ax.xaxis.set_minor_locator(NullLocator())
+        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
         lost = Counter(row[STATUS] for row in rows if row[STATUS] != DONE)
         if lost:
             told = ", ".join(f"{count} {status}" for status, count in lost.items())
@@ -110,7 +115,13 @@ def _shown(value: object) -> str:
 
 
 def plot_spread(
-    ax: Axes, rows: Sequence[Row], key: str, metric: str, label: str, colour: str
+    ax: Axes,
+    rows: Sequence[Row],
+    key: str,
+    metric: str,
+    label: str,
+    colour: str,
+    form: str = "o-",
 ) -> Axes:
     """Medians over the seeds, with bars from the worst to the best."""
     found = spreads(rows, key, metric)
@@ -122,7 +133,7 @@ def plot_spread(
         for name in ("median", "low", "high")
     )
     reach = [middle - low, high - middle]
-    ax.errorbar(x, middle, reach, fmt="o-", ms=4, capsize=3, color=colour, label=label or None)
+    ax.errorbar(x, middle, reach, fmt=form, ms=4, capsize=3, color=colour, label=label or None)
     if x[0] > 0 and x[-1] / x[0] > WIDE:
         ax.set_xscale("log")
     return ax

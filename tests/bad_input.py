@@ -257,7 +257,7 @@ CASES = [
         "neuron_types.0.width",
         override("neuron_types.0.width=1e-320"),
     ),
-    Case("a seed beyond 2³¹", "seed", override("seed=99999999999")),
+    Case("a seed of eleven digits", "seed", override("seed=99999999999")),
     Case("no neuron type", "neuron_types", override("neuron_types=[]")),
     Case("a type that is not there", "neuron_types.7", override("neuron_types.7.width=1")),
     Case("an index that is no number", "neuron_types.²", override("neuron_types.²=1")),
@@ -357,7 +357,7 @@ CASES = [
         source(MOVIE, "m.npy", header((1024, 1024, 1024), sparse=True)),
     ),
     Case("a picture that claims 14 GB", "claims 14.4 GB", source(MOVIE, "m.tif", huge_tif)),
-    Case("a picture of 65535² pixels", MOVIE, source(MOVIE, "m.gif", huge_gif)),
+    Case("a picture of 65535 times 65535 pixels", MOVIE, source(MOVIE, "m.gif", huge_gif)),
     Case("no such weights", WEIGHTS, override(f"{WEIGHTS}=absent.npy")),
     Case("empty weights", WEIGHTS, source(WEIGHTS, "w.npy", content(b""))),
     Case(
