@@ -18,6 +18,7 @@ import tifffile
 from conftest import TEST_CONFIG
 from safetensors.numpy import save_file
 
+from figures_lib.config import load_experiment
 from figures_lib.notebooks import NOTEBOOKS
 from figures_lib.storage import LOCK
 
@@ -180,7 +181,7 @@ def built(change: Callable[[Path], object]) -> Callable[[Path], Arguments]:
 
     def arguments(folder: Path) -> Arguments:
         (folder / "run" / "notebooks").mkdir(parents=True)
-        config = {"profile": "test"}
+        config = load_experiment(TEST_CONFIG).model_dump(mode="json")
         texts = {name: "" for name in ("commit", "python", "processor", "cores")}
         records = {"config_hash": "a", "config": config, "stages": {}, "packages": {}, **texts}
         about = {"config_hash": "a"}
