@@ -100,6 +100,8 @@ class Page:
         self.chrome = chrome
         shape = {"width": 1400, "height": 1000, "deviceScaleFactor": 1, "mobile": False}
         chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", shape)
+        # a browser without the focus opens a notebook, but leaves it inactive
+        chrome.execute_cdp_cmd("Emulation.setFocusEmulationEnabled", {"enabled": True})
         chrome.get("about:blank")
         seen_since(chrome)
         chrome.get(address)
@@ -163,6 +165,8 @@ def test_movie_answers_to_the_keyboard(opened: Callable[[str], Page]) -> None:
     handle = page.handle(movie, "frame")
     page.changes(movie, lambda: handle.send_keys(Keys.ARROW_RIGHT * 3))
     page.until(lambda: "Frame 45 of" in movie.text)  # a step is 4,000 // 256 frames
+    page.changes(movie, lambda: handle.send_keys(Keys.END))
+    page.until(lambda: "Frame 3,999 of 4,000" in movie.text)  # though no step ends there
     weights = page.panel("true weights")
     assert "R² =" in weights.text
     page.changes(weights, lambda: page.handle(weights, "zoom").send_keys(Keys.ARROW_RIGHT))
