@@ -4,7 +4,13 @@ from conftest import ROOT, TEST_CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures_lib.config import ConfigError, Experiment, change_experiment, load_experiment
+from figures_lib.config import (
+    ConfigError,
+    Experiment,
+    change_experiment,
+    load_experiment,
+    read_overrides,
+)
 
 BAD = {
     "simulation.frmes": (5, "unknown key"),
@@ -125,3 +131,69 @@ def test_published_parameters():
 def test_numbers_are_read_as_people_write_them(text):
     experiment = load_experiment(TEST_CONFIG, {"simulation.noise": text})
     assert experiment.simulation.noise == 0.5
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        (
+            {"simulation.nose": 1},
+            "simulation.nose: unknown key; the keys here are neurons, input_neurons, frames, "
+            "warm_up, time_step, noise, type_order",
+        ),
+        (
+            {"simulation.nose": 1, "simulation.noise": -1, "seed": -2},
+            "seed: Input should be greater than or equal to 0 (found -2) (and 2 more)",
+        ),
+        ({"connectivity.density": "x" * 90}, f"(found '{'x' * 79})"),
+        ({"seed": 10**5000}, "(found a number of thousands of digits)"),
+        (
+            {"simulation.input_neurons": 15},
+            "not a square; the input neurons form a grid, use 9 or 16",
+        ),
+        (
+            {"neuron_types": [{"width": 1}]},
+            "neuron_types.0.decay: required key is missing; add it (and 2 more)",
+        ),
+    ],
+)
+def test_what_is_wrong_is_told_in_full(changes, told):
+    with pytest.raises(ConfigError) as error:
+        load_experiment(TEST_CONFIG, changes)
+    assert str(error.value).startswith(f"{TEST_CONFIG}: ")
+    assert str(error.value).endswith(told)
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [("seed: 1\nseed: 2", "line 2, column 1"), ("a: &b 1\nc: *b", "line 2, column 4")],
+)
+def test_a_key_given_twice_and_an_alias_are_found(tmp_path, text, place):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=place):
+        load_experiment(tmp_path / "c.yaml")
+
+
+@pytest.mark.parametrize(
+    ("given", "found"),
+    [
+        ("{simulation.noise: 5e-1}", {"simulation.noise": 0.5}),
+        ({"seed": 3}, {"seed": 3}),
+        (None, {}),
+    ],
+)
+def test_overrides_are_a_mapping_or_its_text(given, found):
+    assert read_overrides(given) == found
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [([1], "[1]"), ({1: 2}, "{1: 2}"), ("{a: [", "'{a: ['"), ("x" * 90, "'" + "x" * 79)],
+)
+def test_other_overrides_are_refused(given, told):
+    with pytest.raises(ConfigError) as error:
+        read_overrides(given)
+    assert str(error.value) == (
+        "overrides: expected a mapping of dotted keys such as {simulation.noise: 0.5} "
+        f"(found {told})"
+    )
