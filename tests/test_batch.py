@@ -247,5 +247,6 @@ def _listens(address: str) -> bool:
 
 def _owner(out: Path, stage: str, workers) -> int | None:
     """The worker that is computing a stage."""
-    owners = [int(part.name.split(".")[2]) for part in out.glob(f"stages/.{stage}-*")]
+    parts = out.glob(f"stages/.{stage}-*")
+    owners = [int(part.name.split(".")[2].partition("@")[0]) for part in parts]
     return next((owner for owner in owners if owner in workers), None)
