@@ -1,13 +1,17 @@
 # ruff: noqa: E402  (the package is imported after the hook that checks its shapes)
 import http.server
+import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import psutil
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -80,16 +84,51 @@ def small():
     return Small(experiment, recording, truth, infer(recording, experiment))
 
 
+class Execution(NamedTuple):
+    """The book while it is executed into ``folder/test``."""
+
+    folder: tempfile.TemporaryDirectory
+    process: subprocess.Popen
+
+
+EXECUTION = pytest.StashKey[Execution]()
+
+
+def pytest_collection_finish(session):
+    """Execute the book on the second core from the start, if a test will ask for it."""
+    asked = any("executed_run" in getattr(one, "fixturenames", ()) for one in session.items)
+    if asked and not session.config.option.collectonly:
+        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        command = [sys.executable, "-m", "figures_lib", "run", "--config", str(TEST_CONFIG)]
+        with Path(folder.name, "log").open("w") as log:
+            process = subprocess.Popen(
+                [*command, "--out", str(Path(folder.name, "test"))],
+                cwd=ROOT,
+                env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=log,
+            )
+        session.stash[EXECUTION] = Execution(folder, process)
+
+
+def pytest_sessionfinish(session):
+    """Nothing of it stays, whatever ended the tests."""
+    if EXECUTION in session.stash:
+        folder, process = session.stash[EXECUTION]
+        with suppress(psutil.NoSuchProcess):  # kernels have sessions of their own
+            for one in psutil.Process(process.pid).children(recursive=True):
+                one.kill()
+        process.kill()
+        process.wait()
+        folder.cleanup()
+
+
 @pytest.fixture(scope="session")
-def executed_run(tmp_path_factory):
-    """The five notebooks, executed by the command of the README at the test profile."""
-    out = tmp_path_factory.mktemp("run") / "test"
-    command = [sys.executable, "-m", "figures_lib", "run", "--config", str(TEST_CONFIG)]
-    answer = subprocess.run(
-        [*command, "--out", str(out)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
-    return out
+def executed_run(request):
+    """All notebooks, executed by the command of the README at the test profile."""
+    folder, process = request.session.stash[EXECUTION]
+    assert process.wait() == 0, Path(folder.name, "log").read_text()
+    return Path(folder.name, "test")
 
 
 @pytest.fixture(scope="session")

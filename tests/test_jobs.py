@@ -9,13 +9,15 @@ import pytest
 from conftest import ROOT
 from test_batch import written
 
+from figures_lib import __main__ as command_line
 from figures_lib import jobs
 from figures_lib.__main__ import main
 from figures_lib.batch import _job
-from figures_lib.notebooks import FIGURE_3, RUN_HASH
+from figures_lib.notebooks import RUN_HASH
 from figures_lib.points import load_sweep
-from figures_lib.results import read_results
 from figures_lib.studies import TINY
+
+SOME = ("01_model", "04_panels")  # of the notebooks
 
 
 @pytest.fixture
@@ -26,28 +28,36 @@ def job(tmp_path):
 
 def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
     """They are executed with the settings of the run and name no folder of this machine."""
-    monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
+    monkeypatch.setattr(jobs, "FIGURE_3", SOME)
     np.save(
         tmp_path / "movie.npy", np.linspace(0.5, 1.5, 48, dtype=np.float32).reshape(3, 4, 4)
     )
     movie = {"external_input.source": str(tmp_path / "movie.npy")}
     path = written(tmp_path, grid={"simulation.noise": [0.5]}, overrides=TINY | movie)
-    out = tmp_path / "out"
-    assert main(["sweep", str(path), "--out", str(out), "--notebooks"]) == 0
-    (row,) = read_results(out / "results.csv")
-    folder = out / "runs" / row["run"]
-    for name in FIGURE_3:
+    sweep = load_sweep(path)
+    job = _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=True)
+    assert job.complete(None)[1] is None
+    folder = Path(job.out)
+    for name in SOME:
         executed = nbformat.read(folder / "notebooks" / f"{name}.ipynb", as_version=4)
-        assert executed.metadata[RUN_HASH] == row["config_hash"]
+        assert executed.metadata[RUN_HASH] == job.metrics()["config_hash"]
         assert f'"{tmp_path}' not in json.dumps(executed) and "'/" not in str(executed.cells)
         assert "simulation.noise" in str(executed.cells)
     assert (folder / "figures" / "fig3d_connectivity.svg").exists()
-    page = folder / "notebooks" / f"{FIGURE_3[-1]}.ipynb"
-    sweep = load_sweep(path)
-    job = _job(sweep.config, sweep.points[0], out, False, notebooks=True)
+    page = folder / "notebooks" / f"{SOME[-1]}.ipynb"
     assert job.finished()
     page.unlink()
     assert not job.finished()
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_notebooks_are_kept_only_when_asked(tmp_path, monkeypatch, asked):
+    given = []
+    monkeypatch.setattr(command_line, "run_sweep", lambda *all_of: given.extend(all_of) or [])
+    monkeypatch.setattr(command_line, "summarise", lambda _: None)
+    option = ["--notebooks"] if asked else []
+    assert main(["sweep", str(written(tmp_path)), "--out", str(tmp_path / "o"), *option]) == 0
+    assert given[-1] is asked
 
 
 def test_what_is_damaged_is_not_finished(job):
