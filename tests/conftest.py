@@ -99,7 +99,8 @@ def pytest_collection_finish(session):
     asked = any("executed_run" in getattr(one, "fixturenames", ()) for one in session.items)
     if asked and not session.config.option.collectonly:
         folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        command = [sys.executable, "-m", "figures_lib", "run", "--config", str(TEST_CONFIG)]
+        command = ["nice", sys.executable, "-m", "figures_lib", "run"]
+        command += ["--config", str(TEST_CONFIG)]
         with Path(folder.name, "log").open("w") as log:
             process = subprocess.Popen(
                 [*command, "--out", str(Path(folder.name, "test"))],

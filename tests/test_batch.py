@@ -45,7 +45,7 @@ def started(*arguments: object) -> subprocess.Popen:
     )
 
 
-def until(condition, seconds: float = 60):
+def until(condition, seconds: float = 120):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -187,7 +187,7 @@ def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command_line, "summarise", lambda _: None)
     path = written(tmp_path, overrides={"graph_network.steps": 300})
     out = tmp_path / "out"
-    with started(*COMMAND, path, "--out", out, "--workers", "1") as process:
+    with started(*COMMAND, path, "--out", out, "--workers", "2") as process:
         until(lambda: len(list(out.glob("runs/*/metrics.json"))) >= 2)
         process.send_signal(signal.SIGKILL)
     time.sleep(1)  # its workers notice and end
