@@ -14,7 +14,7 @@ from figures_lib.batch import run_sweep
 from figures_lib.config import ConfigError, OneLineError
 from figures_lib.inference import InferenceError
 from figures_lib.model import Sweep
-from figures_lib.notebooks import execute_notebooks, inputs_from_root, summarise
+from figures_lib.notebooks import execute_notebooks, summarise
 from figures_lib.pipeline import Run, find_input, open_run
 from figures_lib.plans import FULL, QUICK
 from figures_lib.points import load_sweep
@@ -141,10 +141,9 @@ def _run(options: argparse.Namespace) -> None:
     run, overrides = _opened(options)
     with exclusive(options.out), writing(options.out):
         execute_notebooks(
+            run,
             find_input(options.config),
-            options.out,
-            overrides | inputs_from_root(run.experiment),
-            run.config_hash,
+            overrides,
             lambda line: print(line, flush=True),
         )
     for reason in run.doubts():

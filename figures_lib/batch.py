@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from figures_lib.config import ConfigError
 from figures_lib.jobs import Job, one_line_of
-from figures_lib.pipeline import open_run
+from figures_lib.pipeline import input_files, open_run
 from figures_lib.points import Point, Sweep
 from figures_lib.results import DONE, FAILED, MISSING, NAME, REASON, STATUS, Row, write_results
 
@@ -109,11 +109,7 @@ def _row(point: Point) -> Row:
 def _job(config: Path, point: Point, out: Path, on_gpu: bool, notebooks: bool) -> Job:
     """The job of a run; where it computes and what it reads is not left to the worker."""
     experiment = open_run(config, out, point.overrides).experiment
-    sources = {
-        "external_input.source": experiment.external_input.source,
-        "connectivity.source": experiment.connectivity.source,
-    }
-    told = {key: os.path.abspath(path) for key, path in sources.items() if path}
+    told = {key: os.path.abspath(path) for key, path in input_files(experiment).items()}
     if experiment.device == "auto":
         told["device"] = "cuda" if on_gpu else "cpu"
     folder = out / "runs" / point.name
@@ -203,12 +199,11 @@ def _started(workers: int | None, runs: int) -> Iterator[Client]:
     """A cluster of processes on this machine that share its cores, or take a GPU each."""
     cores, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     workers = min(workers or gpus or cores, runs)
+    # inherited: told to a worker, it would come after torch is loaded
     threads = {name: str(max(1, cores // workers)) for name in THREADS}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
-        _environment(
-            threads
-        ),  # inherited: told to a worker it would come after torch is loaded
+        _environment(threads),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,

@@ -19,7 +19,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.config import ConfigError
 from figures_lib.inference import InferenceError
-from figures_lib.notebooks import FIGURE_3, execute_notebooks, inputs_from_root
+from figures_lib.notebooks import FIGURE_3, execute_notebooks
 from figures_lib.pipeline import Run, open_run
 from figures_lib.simulator import SimulationError
 from figures_lib.storage import write_json
@@ -90,9 +90,7 @@ class Job:
     def _finish(self) -> None:
         run = self.open()
         if self.notebooks:
-            overrides = {**self.overrides, **inputs_from_root(run.experiment)}
-            path, told = Path(self.config), run.config_hash
-            execute_notebooks(path, run.out, overrides, told, _unheard, FIGURE_3)
+            execute_notebooks(run, Path(self.config), self.overrides, _unheard, FIGURE_3)
         run.score()
         self._file("failure.json").unlink(missing_ok=True)
 

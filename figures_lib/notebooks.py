@@ -11,10 +11,9 @@ import nbformat
 import papermill
 
 from figures_lib.canvas import VIEW
-from figures_lib.config import Experiment
+from figures_lib.pipeline import ROOT, Run, input_files
 from figures_lib.storage import part_of
 
-ROOT = Path(__file__).resolve().parent.parent
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
@@ -23,50 +22,45 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 def execute_notebooks(
+    run: Run,
     config: Path,
-    out: Path,
-    overrides: dict[str, Any],
-    config_hash: str,
+    overrides: Mapping[str, Any],
     report: Callable[[str], None],
     names: Sequence[str] = NOTEBOOKS,
 ) -> None:
-    """Execute notebooks in order into ``out/notebooks``.
+    """Execute notebooks in order into the folder ``notebooks`` of a run.
 
     They run in the root of the repository and are given relative paths, so that no executed
     notebook holds a path of this machine.
 
     Args:
-        config: experiment file.
-        out: folder of the results.
+        run: what they show; its hash is noted in every notebook.
+        config: its experiment file.
         overrides: dotted keys and values.
-        config_hash: of the run; noted in every notebook.
         report: called with one line a notebook.
         names: which notebooks.
 
     Raises:
         papermill.exceptions.PapermillExecutionError: a cell failed.
     """
-    folder = out / "notebooks"
+    folder = run.out / "notebooks"
+    inputs = input_files(run.experiment)
     folder.mkdir(parents=True, exist_ok=True)
     parameters = {
         "config": os.path.relpath(config.resolve(), ROOT),
-        "out": os.path.relpath(out.resolve(), ROOT),
-        "overrides": overrides,
+        "out": os.path.relpath(run.out, ROOT),
+        "overrides": {
+            **overrides,
+            **{key: os.path.relpath(path, ROOT) for key, path in inputs.items()},
+        },
         "seed": None,
     }
     for number, name in enumerate(names, start=1):
         started = time.perf_counter()
         report(f"[{number}/{len(names)}] {name} …")
         source, target = ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb"
-        _execute(source, target, parameters, ROOT, {RUN_HASH: config_hash})
+        _execute(source, target, parameters, ROOT, {RUN_HASH: run.config_hash})
         report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
-
-
-def inputs_from_root(experiment: Experiment) -> dict[str, str]:
-    """Overrides that name the input files as seen from the root, where notebooks run."""
-    external, weights = experiment.external_input, experiment.connectivity
-    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
-    return {key: os.path.relpath(path, ROOT) for key, path in sources.items() if path}
 
 
 def summarise(results: Path) -> Path:

@@ -371,6 +371,13 @@ def find_input(path: str | Path) -> Path:
         raise ConfigError(f"{str(path):.80}…: {error.strerror}; name another file") from None
 
 
+def input_files(experiment: Experiment) -> dict[str, str]:
+    """The files that an experiment reads, by the dotted keys that name them."""
+    external, weights = experiment.external_input, experiment.connectivity
+    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
+    return {key: path for key, path in sources.items() if path}
+
+
 def _located(section: Located, name: str) -> Located:
     """A section with its source as a file that is found from here."""
     if section.source is None:

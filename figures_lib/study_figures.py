@@ -19,6 +19,7 @@ PANELS = (
     ("R² of Ω", {"external_input.r2": "raw", "external_input.r2_gauge_free": "gauge-free"}),
     ("neurons of the right type", {"types.accuracy": ""}),
 )
+FORMS = ("o-", "o--")  # of the metrics of a panel, in their order
 ACROSS = 4  # panels of the overview side by side
 SEEDS = ("seed", "inference.seed")
 FLOOR = -0.05  # an R² may fall without bound; below 0 it says no more
@@ -31,11 +32,11 @@ def study(rows: Sequence[Row], key: str, label: str, by: str | None = None) -> F
     with style():
         figure, axes = plt.subplots(1, 3, figsize=(10, 3.5), layout="constrained")
         for ax, (title, metrics) in zip(axes, PANELS, strict=True):
-            for (place, group), (metric, name) in product(enumerate(groups), metrics.items()):
+            lines = list(zip(FORMS, metrics.items(), strict=False))
+            for (place, group), (form, (metric, name)) in product(enumerate(groups), lines):
                 some = [row for row in rows if by is None or row[by] == group]
                 told = ", ".join(filter(None, (group, name)))
-                dash = "--" if name == "gauge-free" else "-"
-                plot_spread(ax, some, key, metric, told, TYPE_COLOURS[place], f"o{dash}")
+                plot_spread(ax, some, key, metric, told, TYPE_COLOURS[place], form)
             ax.set(xlabel=label, ylabel=title, ylim=(FLOOR, 1.05))
             if ax.get_xscale() == "log":
                 ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))

@@ -119,6 +119,7 @@ def movie(run: Run) -> Viewer:
     total = len(recording.activity)
     frames = evenly(total, MOVIE_FRAMES)
     true = truth.field_at(frames)
+    low, high = ends(true)
     difference = model.field(frames) - true
     activity = recording.activity[frames]
     arrays = {
@@ -135,8 +136,8 @@ def movie(run: Run) -> Viewer:
     about = {
         "total": total,
         "timeStep": recording.time_step,
-        "low": ends(true)[0],
-        "high": ends(true)[1],
+        "low": low,
+        "high": high,
         "spread": round_up(3 * _deviation(difference)),
         "bound": round_up(3 * _deviation(activity)),
     }

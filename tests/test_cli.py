@@ -16,6 +16,7 @@ from papermill.exceptions import PapermillExecutionError
 from test_batch import until
 
 from figures_lib import __main__ as command_line
+from figures_lib import notebooks
 from figures_lib.__main__ import main
 from figures_lib.notebooks import NOTEBOOKS
 from figures_lib.storage import LOCK
@@ -157,15 +158,16 @@ def test_inputs_named_from_another_folder_reach_the_notebooks(tmp_path, monkeypa
     """They run in the root, and are given no absolute path."""
     given = {}
     monkeypatch.setattr(
-        command_line,
-        "execute_notebooks",
-        lambda config, _out, overrides, *_: given.update(overrides, config=config),
+        notebooks,
+        "_execute",
+        lambda _source, _target, parameters, *_: given.update(parameters),
     )
     monkeypatch.chdir(tmp_path)
     np.save("movie.npy", np.ones((3, 4, 4), np.float32))
     movie = ["-p", "external_input.source=movie.npy"]
     assert main(["run", "--config", "config/fig3_test.yaml", *movie, "--out", "out"]) == 0
-    source = Path(given["external_input.source"])
+    source = Path(given["overrides"]["external_input.source"])
     assert not source.is_absolute()
     assert (ROOT / source).resolve() == tmp_path / "movie.npy"
-    assert given["config"] == TEST_CONFIG
+    assert not Path(given["config"]).is_absolute()
+    assert ROOT / given["config"] == TEST_CONFIG

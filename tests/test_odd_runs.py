@@ -44,7 +44,7 @@ def bleak(tmp_path_factory: pytest.TempPathFactory) -> fl.Run:
     """No neuron is modulated, embeddings are numbers; the notebooks that show it, executed."""
     odd = {**SMALL, "simulation.input_neurons": 0, "graph_network.embedding": 1}
     run = fl.open_run(TEST_CONFIG, tmp_path_factory.mktemp("bleak"), odd)
-    execute_notebooks(TEST_CONFIG, run.out, odd, run.config_hash, print, SHOWING)
+    execute_notebooks(run, TEST_CONFIG, odd, print, SHOWING)
     return run
 
 
