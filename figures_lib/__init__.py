@@ -1,18 +1,15 @@
 """Figure 3 of Allier et al. (arXiv 2602.13325), from nothing: simulate, infer, score, draw."""
 
-from figures_lib import (
-    benchmark_figures,
-    benchmark_tables,
-    figures,
-    study_figures,
-    viewers,
-    widgets,
-)
-from figures_lib.capacity import shard_plan
-from figures_lib.config import ConfigError, Experiment, load_experiment
-from figures_lib.pipeline import Run, open_run
-from figures_lib.studies import study_results, sweep_results
-from figures_lib.training import LiveProgress
+from figures_lib.bench.kept import benchmark_results
+from figures_lib.config import Experiment, load_experiment
+from figures_lib.draw import benchmark_figures, benchmark_tables, figures, study_figures
+from figures_lib.draw.saving import save_figure
+from figures_lib.errors import ConfigError
+from figures_lib.runs.cost import shard_plan
+from figures_lib.runs.run import Run, open_run
+from figures_lib.show import viewers, widgets
+from figures_lib.show.training import LiveProgress
+from figures_lib.studies.studies import study_results, sweep_results
 
 __all__ = [
     "ConfigError",
@@ -20,10 +17,12 @@ __all__ = [
     "LiveProgress",
     "Run",
     "benchmark_figures",
+    "benchmark_results",
     "benchmark_tables",
     "figures",
     "load_experiment",
     "open_run",
+    "save_figure",
     "shard_plan",
     "study_figures",
     "study_results",

@@ -10,19 +10,24 @@ from typing import NoReturn
 
 from papermill.exceptions import PapermillExecutionError
 
-from figures_lib.batch import run_sweep
-from figures_lib.config import ConfigError, OneLineError
-from figures_lib.inference import InferenceError
-from figures_lib.model import Sweep
-from figures_lib.notebooks import execute_notebooks, summarise
-from figures_lib.pipeline import Run, find_input, open_run
-from figures_lib.plans import FULL, QUICK
-from figures_lib.points import load_sweep
-from figures_lib.results import DONE, NAME, STATUS
-from figures_lib.shards import joined
-from figures_lib.simulator import SimulationError
-from figures_lib.site import build_site, check_place
-from figures_lib.storage import StorageError, exclusive, write_json, writing
+from figures_lib.bench.plans import FULL, QUICK
+from figures_lib.errors import (
+    ConfigError,
+    InferenceError,
+    OneLineError,
+    SimulationError,
+    StorageError,
+)
+from figures_lib.infer.shards import joined
+from figures_lib.model.inferred import SweepReport
+from figures_lib.paths import find_input
+from figures_lib.runs.files import exclusive, write_json, writing
+from figures_lib.runs.notebooks import execute_notebooks, summarise
+from figures_lib.runs.run import Run, open_run
+from figures_lib.runs.site import build_site, check_place
+from figures_lib.studies.batch import run_study
+from figures_lib.studies.points import load_study
+from figures_lib.studies.results import NAME, STATUS, Status
 
 BAD_INPUT, FAILURE = 2, 1
 LONGEST = 500  # characters of what is said of bad input
@@ -122,17 +127,17 @@ def _infer(options: argparse.Namespace) -> None:
     run, _ = _opened(options)
     with joined(run.device) as shard:
         if shard.rank > 0:
-            if shard.told(False, run.device):
+            if shard.any(False, run.device):
                 run.assist()
             return
         with exclusive(options.out), writing(options.out):
             run.simulate()
-            shard.told(not run.inferred, run.device)
+            shard.any(not run.inferred, run.device)
             run.infer(lambda sweep: print(_told(sweep), flush=True))
         print(f"inferred: {options.out / 'stages' / run.key('infer')}")
 
 
-def _told(sweep: Sweep) -> str:
+def _told(sweep: SweepReport) -> str:
     about = f"sweep {sweep.index:2} ({sweep.phase})  {sweep.seconds:6.2f} s"
     return f"{about}  unexplained {sweep.loss:.3g}"
 
@@ -156,9 +161,9 @@ def _sweep(options: argparse.Namespace) -> int:
         raise ConfigError("--workers: give 1 or more, and only without --scheduler")
     if options.out.exists() and not options.out.is_dir():
         raise ConfigError(f"--out: {options.out} is a file; name a folder")
-    sweep = load_sweep(options.sweep, options.quick)
+    sweep = load_study(options.sweep, options.quick)
     with exclusive(options.out), writing(options.out):
-        rows = run_sweep(
+        rows = run_study(
             sweep,
             options.out,
             lambda line: print(line, flush=True),
@@ -170,7 +175,7 @@ def _sweep(options: argparse.Namespace) -> int:
             print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
         except PapermillExecutionError as error:  # the runs are what counts
             print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
-    failed = [row[NAME] for row in rows if row[STATUS] != DONE]
+    failed = [row[NAME] for row in rows if row[STATUS] != Status.DONE]
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         print(f"failed: {failed[0]}{more}; the reasons are in results.csv", file=sys.stderr)
@@ -190,7 +195,7 @@ def _bench(options: argparse.Namespace) -> None:
     if options.json.is_dir():
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
     # brings torch_geometric along, which every other command would wait for
-    from figures_lib.benchmark import benchmark
+    from figures_lib.bench.benchmark import benchmark
 
     plan, place = QUICK if options.quick else FULL, options.json.absolute()
     with exclusive(place.parent, "--json", f".{place.name}.lock"):

@@ -1,10 +1,5 @@
-"""The recording that inference may see, and the truth that it may not.
+"""The recording: all that inference may see, simulated or brought by a user."""
 
-The two are separate objects in separate folders: :class:`Recording` goes to inference,
-:class:`Truth` only to scoring and figures.
-"""
-
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,12 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-
-from figures_lib.config import NeuronType
-from figures_lib.fields import image_index
 
 ACTIVITY, DERIVATIVE = "activity.npy", "derivative.npy"
 
@@ -77,80 +69,6 @@ class Recording:
             time_step=time_step,
             **small,
         )
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What only scoring and figures may read.
-
-    Attributes:
-        connectivity: W; row i receives from column j.
-        types: type of each neuron.
-        field: Ω of the modulated neurons, one row an image of the movie.
-        neuron_types: parameters of each type.
-        frames: recorded frames that the movie spans.
-    """
-
-    connectivity: Float[Tensor, "neuron neuron"]
-    types: Int[Tensor, " neuron"]
-    field: Float[Tensor, "image input"]
-    neuron_types: tuple[NeuronType, ...]
-    frames: int
-
-    def field_at(self, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame input"]:
-        """Ω of the modulated neurons at the given frames."""
-        return self.field[image_index(frames, self.frames, len(self.field))]
-
-    def parameters(self) -> dict[str, Float[Tensor, " neuron"]]:
-        """Each parameter of equation (1) as one value a neuron."""
-        return parameters_of(self.neuron_types, self.types)
-
-    def update(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
-        """φ of each type: −x/τ + s·tanh(x) + b [1/time unit]."""
-        own = {name: value[:, None] for name, value in self._per_type().items()}
-        return -own["decay"] * x + own["self_coupling"] * torch.tanh(x) + own["offset"]
-
-    def transfer(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
-        """ψ of each type: tanh((x − h)/γ) − θ·x."""
-        own = {name: value[:, None] for name, value in self._per_type().items()}
-        return torch.tanh((x - own["threshold"]) / own["width"]) - own["slope"] * x
-
-    def save(self, folder: Path) -> None:
-        """Write into an existing folder."""
-        tensors = {
-            "connectivity": self.connectivity,
-            "types": self.types,
-            "field": self.field,
-        }
-        save_file(tensors, folder / "truth.safetensors")
-        about = {
-            "frames": self.frames,
-            "neuron_types": [one.model_dump() for one in self.neuron_types],
-        }
-        (folder / "truth.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> "Truth":
-        """Read what :meth:`save` wrote."""
-        about = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
-        return cls(
-            neuron_types=tuple(NeuronType(**one) for one in about["neuron_types"]),
-            frames=about["frames"],
-            **load_file(folder / "truth.safetensors"),
-        )
-
-    def _per_type(self) -> dict[str, Float[Tensor, " type"]]:
-        return parameters_of(self.neuron_types, torch.arange(len(self.neuron_types)))
-
-
-def parameters_of(
-    neuron_types: tuple[NeuronType, ...], types: Int[Tensor, " neuron"]
-) -> dict[str, Float[Tensor, " neuron"]]:
-    """Parameters of equation (1), looked up by the type of each neuron."""
-    names = NeuronType.model_fields
-    return {
-        name: torch.tensor([getattr(k, name) for k in neuron_types])[types] for name in names
-    }
 
 
 @contextmanager

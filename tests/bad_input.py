@@ -19,8 +19,8 @@ from conftest import TEST_CONFIG
 from safetensors.numpy import save_file
 
 from figures_lib.config import load_experiment
-from figures_lib.notebooks import NOTEBOOKS
-from figures_lib.storage import LOCK
+from figures_lib.runs.files import LOCK
+from figures_lib.runs.notebooks import NOTEBOOKS
 
 GOOD = TEST_CONFIG.read_text(encoding="utf-8")
 MOVIE, WEIGHTS = "external_input.source", "connectivity.source"

@@ -20,11 +20,12 @@ from jaxtyping import install_import_hook
 install_import_hook("figures_lib", "beartype.beartype")  # checks shapes and types, here only
 
 from figures_lib.config import Experiment, load_experiment
-from figures_lib.inference import infer
-from figures_lib.model import Model
-from figures_lib.pipeline import open_run
-from figures_lib.recording import Recording, Truth
-from figures_lib.simulator import simulate
+from figures_lib.infer.algorithm import infer
+from figures_lib.model.inferred import Model
+from figures_lib.recording import Recording
+from figures_lib.runs.run import open_run
+from figures_lib.simulate.integrate import simulate
+from figures_lib.simulate.truth import Truth
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_CONFIG = ROOT / "config" / "fig3_test.yaml"
@@ -47,7 +48,7 @@ def simulated(experiment):
 
 @pytest.fixture(scope="session")
 def model(experiment, simulated):
-    return infer(simulated[0], experiment)
+    return infer(simulated[0], experiment.learner)
 
 
 class Small(NamedTuple):
@@ -81,7 +82,7 @@ SMALL = {
 def small():
     experiment = load_experiment(TEST_CONFIG, SMALL)
     recording, truth = simulate(experiment)
-    return Small(experiment, recording, truth, infer(recording, experiment))
+    return Small(experiment, recording, truth, infer(recording, experiment.learner))
 
 
 class Execution(NamedTuple):

@@ -71,7 +71,8 @@ def work(out: str) -> None:
     torch.set_num_threads(1)
     run = figures_lib.open_run(CONFIG, out, TINY)
     run.score()
-    run.save_figure(figures_lib.figures.training(run.infer().history.sweeps), "training")
+    figure = figures_lib.figures.training(run.infer().history.sweeps)
+    figures_lib.save_figure(run, figure, "training")
 
 
 def stages(out: Path) -> Running:

@@ -9,10 +9,11 @@ import torch.distributed as dist
 from test_sweeps import _planted
 
 from figures_lib.config import load_experiment
-from figures_lib.inference import converge
-from figures_lib.shards import Shard, inverse, joined, product
-from figures_lib.sweeps import Pools, prepare, start, sweep
-from figures_lib.tables import spanning
+from figures_lib.infer.algorithm import converge
+from figures_lib.infer.shards import Shard, inverse, joined, product
+from figures_lib.infer.splines import spanning
+from figures_lib.infer.sweep import start, sweep
+from figures_lib.infer.unknowns import Pools, prepare
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "fig3_test.yaml"
 NEURONS, FRAMES = 21, 2000  # the shards are not equal, and the last modulated neuron is in one
@@ -72,7 +73,7 @@ def main(folder: Path) -> None:
     with joined("cpu"):
         shard = Shard.here(NEURONS)
         torch.manual_seed(0)
-        stages = list(converge(recorded(), experiment()))
+        stages = list(converge(recorded(), experiment().learner))
         matrix, left = factors()
         inverted = inverse(matrix[shard.own].clone(), shard)
         found = {
@@ -83,9 +84,9 @@ def main(folder: Path) -> None:
             "last": unknowns(stages[-1]),
             "types": stages[-1].types,
             "losses": [stage.estimate.loss for stage in stages],
-            "inverse": shard.whole(inverted),
+            "inverse": shard.all_gather(inverted),
             "product": product(left, inverted, shard),
-            "collected": len(shard.collected(inverted)),
+            "collected": len(shard.gather(inverted)),
             "exchanged": exchanged_by_a_sweep(),
         }
         torch.save(found, folder / f"{shard.rank}.pt")

@@ -12,10 +12,10 @@ from test_pipeline import FAST
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
-from figures_lib.config import ConfigError
-from figures_lib.pipeline import open_run
-from figures_lib.site import FRONT_PAGE, _put_in_place, check_place
-from figures_lib.storage import StorageError, exclusive, writing
+from figures_lib.errors import ConfigError, StorageError
+from figures_lib.runs.files import exclusive, writing
+from figures_lib.runs.run import open_run
+from figures_lib.runs.site import FRONT_PAGE, _put_in_place, check_place
 
 
 @pytest.fixture(autouse=True)

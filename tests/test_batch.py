@@ -18,9 +18,9 @@ from test_pipeline import METRIC_KEYS
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
-from figures_lib.config import ConfigError
-from figures_lib.points import Draws, load_sweep
-from figures_lib.results import read_results, varied_keys, write_results
+from figures_lib.errors import ConfigError
+from figures_lib.studies.points import Draws, load_study
+from figures_lib.studies.results import read_results, varied_keys, write_results
 
 SWEEP = ROOT / "config" / "sweeps" / "test.yaml"
 COMMAND = [sys.executable, "-m", "figures_lib", "sweep"]
@@ -69,7 +69,7 @@ def test_draws_are_the_same_every_time_and_within_their_ranges(method):
 
 
 def test_runs_are_the_product_of_all_axes(tmp_path):
-    sweep = load_sweep(
+    sweep = load_study(
         written(
             tmp_path,
             points=[{"external_input.images": 5, "profile": "x"}, {"external_input.images": 9}],
@@ -115,7 +115,7 @@ def test_an_unreachable_scheduler_is_bad_input(tmp_path, capsys):
 
 def test_a_sweep_without_quick_axes():
     with pytest.raises(ConfigError, match="quick"):
-        load_sweep(SWEEP, quick=True)
+        load_study(SWEEP, quick=True)
 
 
 def test_results_are_read_as_written(tmp_path):

@@ -7,20 +7,22 @@ import pytest
 import torch
 from matplotlib import pyplot as plt
 
-from figures_lib import ablation, benchmark_figures, benchmark_tables, measurements
 from figures_lib.__main__ import main
-from figures_lib.benchmark import benchmark, memory_plan
-from figures_lib.config import ConfigError, GraphNetwork
-from figures_lib.gnn import GNN
-from figures_lib.inference import converge
-from figures_lib.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
-from figures_lib.message_passing import MessagePassingGNN
-from figures_lib.pipeline import Run
-from figures_lib.plans import FULL, TINY, experiment_of
-from figures_lib.rivals import RIVALS, obstacle
-from figures_lib.scoring import gauge_free_r2
-from figures_lib.simulator import simulate
-from figures_lib.storage import write_json
+from figures_lib.bench import ablation, measurements
+from figures_lib.bench.benchmark import benchmark, memory_plan
+from figures_lib.bench.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
+from figures_lib.bench.plans import FULL, TINY, experiment_of
+from figures_lib.bench.rivals import RIVALS, obstacle
+from figures_lib.draw import benchmark_figures, benchmark_tables
+from figures_lib.errors import ConfigError
+from figures_lib.infer.algorithm import converge
+from figures_lib.learner import GraphNetwork
+from figures_lib.model.gnn import GNN
+from figures_lib.model.message_passing import MessagePassingGNN
+from figures_lib.runs.files import write_json
+from figures_lib.runs.run import Run
+from figures_lib.score.scoring import gauge_free_r2
+from figures_lib.simulate.integrate import simulate
 
 PARTS = {
     *("plan", "machine", "iteration", "accuracy", "rates", "simulators", "scaling"),
@@ -153,7 +155,9 @@ def test_the_clock_stands_while_the_caller_works(monkeypatch):
 
 def test_variants_of_the_sweeps_start_alike_and_the_full_one_ends_best(experiment, simulated):
     recording, truth = simulated
-    rows = ablation.sweep_variants(recording, truth, list(converge(recording, experiment)))
+    rows = ablation.sweep_variants(
+        recording, truth, list(converge(recording, experiment.learner))
+    )
     assert len({row["loss"][0] for row in rows}) == 1
     plain, extrapolated, full = (row["r2_gauge_free"][-1] for row in rows)
     assert plain < extrapolated < full

@@ -16,10 +16,10 @@ from papermill.exceptions import PapermillExecutionError
 from test_batch import until
 
 from figures_lib import __main__ as command_line
-from figures_lib import notebooks
 from figures_lib.__main__ import main
-from figures_lib.notebooks import NOTEBOOKS
-from figures_lib.storage import LOCK
+from figures_lib.runs import notebooks
+from figures_lib.runs.files import LOCK
+from figures_lib.runs.notebooks import NOTEBOOKS
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,9 @@ from conftest import ROOT, TEST_CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
-from figures_lib.config import (
-    ConfigError,
-    Experiment,
-    change_experiment,
-    load_experiment,
-    read_overrides,
-)
+from figures_lib.config import Experiment, change_experiment, load_experiment
+from figures_lib.errors import ConfigError
+from figures_lib.yaml_file import read_overrides
 
 BAD = {
     "simulation.frmes": (5, "unknown key"),

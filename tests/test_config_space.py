@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
 
-from figures_lib.config import ConfigError, Experiment, NeuronType, OneLineError
-from figures_lib.pipeline import open_run
+from figures_lib.config import Experiment, NeuronType
+from figures_lib.errors import ConfigError, OneLineError
+from figures_lib.runs.run import open_run
 
 ODD = [0, -1, 1, 2, 7, 1e-9, 0.5, 1e9, 10**12, "", "many", None, True, [], {}, float("nan")]
 SIZES = {  # that keep a run within a second

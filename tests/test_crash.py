@@ -14,13 +14,14 @@ from conftest import ROOT, SMALL, TEST_CONFIG
 from kills import leftovers, metrics_of, survive, undisturbed
 from test_pipeline import FAST
 
-from figures_lib import stages
 from figures_lib.config import load_experiment
-from figures_lib.inference import infer
-from figures_lib.pipeline import open_run
+from figures_lib.draw.saving import save_figure
+from figures_lib.infer.algorithm import infer
 from figures_lib.recording import ACTIVITY, Recording
-from figures_lib.scoring import score
-from figures_lib.simulator import simulate
+from figures_lib.runs import stages
+from figures_lib.runs.run import open_run
+from figures_lib.score.scoring import score
+from figures_lib.simulate.integrate import simulate
 
 KILLS = 6
 
@@ -126,10 +127,10 @@ def test_one_thread_or_two():
     """Sums in another order round differently: stated in the book as equal to a tolerance."""
     experiment = load_experiment(TEST_CONFIG, MIDDLE)
     recording, truth = simulate(experiment)
-    one = infer(recording, experiment)
+    one = infer(recording, experiment.learner)
     torch.set_num_threads(2)
     try:
-        two = infer(recording, experiment)
+        two = infer(recording, experiment.learner)
     finally:
         torch.set_num_threads(1)
     ours, theirs = (model.gnn.connectivity.detach() for model in (one, two))
@@ -148,7 +149,7 @@ def test_one_thread_or_two_simulate_a_large_network_alike(tmp_path):
     """Its products are shared among the cores, as those of small networks are not."""
     script = (
         "import sys\nfrom figures_lib.config import load_experiment\n"
-        "from figures_lib.simulator import simulate_to_disk\nfrom pathlib import Path\n"
+        "from figures_lib.simulate.integrate import simulate_to_disk\nfrom pathlib import Path\n"
         f"experiment = load_experiment(sys.argv[1], {LARGE!r})\n"
         "simulate_to_disk(experiment, Path(sys.argv[2]))"
     )
@@ -174,5 +175,5 @@ def test_what_the_dead_left_is_removed(finished, tmp_path):
     (out / "figures" / f".loss.{dead.pid}.png").write_bytes(b"half")
     run = open_run(TEST_CONFIG, out, FAST)
     run.score()
-    run.save_figure(plt.figure(), "loss")
+    save_figure(run, plt.figure(), "loss")
     assert leftovers(out) == []

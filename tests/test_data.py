@@ -9,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.numpy import save_file
 
-from figures_lib.config import ConfigError, Connectivity, ExternalInput
-from figures_lib.connectivity import cauchy_exponent, draw_connectivity
-from figures_lib.fields import field_on_grid, image_index, images_from_grid, load_movie
-from figures_lib.positions import neuron_positions
-from figures_lib.recording import Recording, Truth
+from figures_lib.config import Connectivity, ExternalInput
+from figures_lib.errors import ConfigError
+from figures_lib.recording import Recording
+from figures_lib.simulate.movie import field_on_grid, image_index, images_from_grid, load_movie
+from figures_lib.simulate.network import draw_connectivity, neuron_positions
+from figures_lib.simulate.truth import Truth
+from figures_lib.weights import cauchy
 
 
 @pytest.mark.parametrize("side", [1, 4, 16, 32])
@@ -206,7 +208,7 @@ def test_positions_on_grid_and_disc():
     [(100, 0.7), (2048, 0.675), (4000, 0.67), (8000, 0.66), (9000, 0.5)],
 )
 def test_published_exponents(neurons, exponent):
-    assert cauchy_exponent(neurons) == exponent
+    assert cauchy.exponent(neurons) == exponent
 
 
 def test_cauchy_connectivity():

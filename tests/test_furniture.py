@@ -20,15 +20,18 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from test_site import CONTENT, PAGES, PHONE, seen_since, tap, visit
 
-from figures_lib.citation import cite, read_citation
-from figures_lib.config import ConfigError, Experiment, GraphNetwork, NeuronType
-from figures_lib.glossary import definitions, link_terms
-from figures_lib.gnn import GNN
-from figures_lib.model import Model
-from figures_lib.policy import add_policy
-from figures_lib.recording import Recording, Truth
-from figures_lib.site import _jupyter_book, _mend, launchable
-from figures_lib.tables import Axis
+from figures_lib.config import Experiment, NeuronType
+from figures_lib.errors import ConfigError
+from figures_lib.infer.splines import Axis
+from figures_lib.learner import GraphNetwork
+from figures_lib.model.gnn import GNN
+from figures_lib.model.inferred import Model
+from figures_lib.recording import Recording
+from figures_lib.runs.citation import cite, read_citation
+from figures_lib.runs.glossary import definitions, link_terms
+from figures_lib.runs.policy import add_policy
+from figures_lib.runs.site import _jupyter_book, _mend, launchable
+from figures_lib.simulate.truth import Truth
 
 NOT_SYMBOLS = (
     r"\\(?:mathrm|operatorname|text|begin|end)\{[^}]*\}|\\mathbb\s*R|"

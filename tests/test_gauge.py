@@ -7,7 +7,7 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from figures_lib import gauge
+from figures_lib.infer import gauge
 
 
 def _generator(seed=0):

@@ -6,10 +6,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from figures_lib import gnn as gnn_module
-from figures_lib.config import GraphNetwork
-from figures_lib.gnn import GNN
-from figures_lib.message_passing import MessagePassingGNN
+from figures_lib.learner import GraphNetwork
+from figures_lib.model import gnn as gnn_module
+from figures_lib.model.gnn import GNN
+from figures_lib.model.message_passing import MessagePassingGNN
 
 VARIANTS = ("shared", "sender", "pair")
 TOLERANCE = 1e-10

@@ -8,14 +8,15 @@ from conftest import TEST_CONFIG
 from safetensors.torch import load_file
 from test_pipeline import FAST
 
-from figures_lib import fitting, health, inference
 from figures_lib.config import load_experiment
-from figures_lib.health import InferenceError, identifiability
-from figures_lib.inference import infer
-from figures_lib.pipeline import LAST_GOOD, open_run
+from figures_lib.errors import InferenceError, SimulationError
+from figures_lib.infer import algorithm, diagnosis, networks
+from figures_lib.infer.algorithm import infer
+from figures_lib.infer.diagnosis import identifiability
+from figures_lib.infer.shards import Shard
 from figures_lib.recording import Recording
-from figures_lib.shards import Shard
-from figures_lib.simulator import SimulationError, simulate, stretches
+from figures_lib.runs.run import LAST_GOOD, open_run
+from figures_lib.simulate.integrate import simulate, stretches
 
 SILENT, TWINS = [5, 9], [6, 7]
 
@@ -65,7 +66,7 @@ def test_a_runaway_simulation_names_the_frame_and_the_cause(changes, cause):
 def test_a_runaway_simulation_is_stopped_within_100_frames(monkeypatch):
     """The frame at which it is found is less than 100 after the one that it names."""
     experiment = load_experiment(TEST_CONFIG, FAST | {"neuron_types.0.slope": 0.5})
-    from figures_lib.simulator import draw_truth
+    from figures_lib.simulate.truth import draw_truth
 
     done, named = 0, None
     try:
@@ -82,7 +83,7 @@ def test_a_runaway_simulation_is_stopped_within_100_frames(monkeypatch):
 def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, network):
     """Its loss is NaN from the second step on."""
     steps = []
-    real = fitting.check_training
+    real = networks.check_training
 
     def spoilt(name, step, total, loss):
         if name == network:
@@ -90,10 +91,10 @@ def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, netwo
             loss = loss * float("nan") if step >= 1 else loss
         real(name, step, total, loss)
 
-    monkeypatch.setattr(fitting, "check_training", spoilt)
+    monkeypatch.setattr(networks, "check_training", spoilt)
     experiment = load_experiment(TEST_CONFIG, FAST | {f"{network}.steps": 400})
     with pytest.raises(InferenceError, match=rf"lower {network}\.learning_rate") as error:
-        infer(tiny[1], experiment)
+        infer(tiny[1], experiment.learner)
     assert steps[-1] <= 1 + 100
     assert error.value.last_good["connectivity"].isfinite().all()
 
@@ -102,12 +103,12 @@ def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, netwo
 def test_a_learning_rate_that_is_too_large_is_named(tiny, network):
     changes = {f"{network}.steps": 400, f"{network}.learning_rate": 1e6}
     with pytest.raises(InferenceError, match=rf"lower {network}\.learning_rate"):
-        infer(tiny[1], load_experiment(TEST_CONFIG, FAST | changes))
+        infer(tiny[1], load_experiment(TEST_CONFIG, FAST | changes).learner)
 
 
 def test_the_last_good_estimate_is_kept(tmp_path, monkeypatch):
     """The third sweep of a run gives NaN: the estimate after the second is on the disk."""
-    real, good = inference.converge, []
+    real, good = algorithm.converge, []
 
     def diverges(*arguments):
         for number, stage in enumerate(real(*arguments)):
@@ -116,13 +117,13 @@ def test_the_last_good_estimate_is_kept(tmp_path, monkeypatch):
             good.append(stage.estimate)
             yield stage
 
-    monkeypatch.setattr(inference, "converge", diverges)
+    monkeypatch.setattr(algorithm, "converge", diverges)
     with pytest.raises(InferenceError, match="sweep 2 diverged"):
         open_run(TEST_CONFIG, tmp_path, FAST).infer()
     kept = load_file(tmp_path / LAST_GOOD)
     assert torch.equal(kept["connectivity"], good[1].connectivity)
     assert not list((tmp_path / "stages").glob("*infer-*"))
-    monkeypatch.setattr(inference, "converge", real)
+    monkeypatch.setattr(algorithm, "converge", real)
     open_run(TEST_CONFIG, tmp_path, FAST).infer()
     assert not (tmp_path / LAST_GOOD).exists()  # nothing went wrong any more
 
@@ -131,7 +132,7 @@ def test_a_recording_without_change_is_refused(tiny):
     experiment, recording = tiny
     still = replace(recording, derivative=torch.zeros_like(recording.derivative))
     with pytest.raises(InferenceError, match="does not change"):
-        infer(still, experiment)
+        infer(still, experiment.learner)
 
 
 def test_a_healthy_recording_is_identifiable(tiny):
@@ -183,7 +184,9 @@ def test_fewer_frames_than_neurons_are_named(tiny):
 
 def test_silent_neurons_get_no_weights(tiny):
     experiment, recording = tiny
-    weights = infer(altered(recording, SILENT, TWINS), experiment).gnn.connectivity.detach()
+    weights = infer(
+        altered(recording, SILENT, TWINS), experiment.learner
+    ).gnn.connectivity.detach()
     assert weights.isfinite().all()
     assert (weights[:, SILENT] == 0).all()
     others = [column for column in range(24) if column not in SILENT]
@@ -196,15 +199,15 @@ def test_the_inverse_without_trouble_is_the_plain_one():
     silent = torch.zeros(30, dtype=torch.bool)
     exact = torch.linalg.inv(gram.double())
     assert torch.allclose(
-        health.inverse(gram.clone(), silent, Shard(len(gram))).double(), exact, atol=1e-7
+        diagnosis.inverse(gram.clone(), silent, Shard(len(gram))).double(), exact, atol=1e-7
     )
     silent[3] = True
-    found = health.inverse(gram.clone(), silent, Shard(len(gram)))
+    found = diagnosis.inverse(gram.clone(), silent, Shard(len(gram)))
     rest = ~silent
     exact = torch.linalg.inv(gram[rest][:, rest].double())
     assert torch.allclose(found[rest][:, rest].double(), exact, atol=1e-7)
     assert (found[3] == 0).all() and (found[:, 3] == 0).all()
     with pytest.raises(InferenceError, match="no inverse"):
-        health.inverse(
+        diagnosis.inverse(
             torch.full((4, 4), torch.nan), torch.zeros(4, dtype=torch.bool), Shard(4)
         )

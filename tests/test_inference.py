@@ -2,18 +2,21 @@
 
 import inspect
 
+import grimp
 import pytest
 import torch
 from conftest import TEST_CONFIG
+from jaxtyping import TypeCheckError
 
-from figures_lib import inference
 from figures_lib.config import load_experiment
-from figures_lib.inference import infer
-from figures_lib.model import Model
-from figures_lib.recording import Truth
-from figures_lib.rollout import roll_out
-from figures_lib.scoring import score
-from figures_lib.simulator import simulate
+from figures_lib.infer import gauge
+from figures_lib.infer.algorithm import infer
+from figures_lib.learner import Learner
+from figures_lib.model.inferred import Model
+from figures_lib.recording import Recording
+from figures_lib.score.rollout import roll_out
+from figures_lib.score.scoring import score
+from figures_lib.simulate.integrate import simulate
 
 
 def _parameters(model):
@@ -39,51 +42,43 @@ def test_gains_that_differ_by_type_do_not_scale_the_rows():
     gains = {"neuron_types.0.gain": 5.0, "neuron_types.1.gain": 20.0}
     experiment = load_experiment(TEST_CONFIG, gains)
     recording, truth = simulate(experiment)
-    metrics = score(recording, truth, infer(recording, experiment)).metrics
+    metrics = score(recording, truth, infer(recording, experiment.learner)).metrics
     assert metrics["connectivity.r2"] > 0.97
     assert metrics["connectivity.slope"] == pytest.approx(1, abs=0.05)
 
 
-def test_inference_cannot_read_the_truth(experiment, simulated, model):
-    """The model is bit-identical when the truth is absent, shuffled or a lie.
+def test_the_truth_cannot_be_passed_to_inference(experiment, simulated):
+    """Neither by type nor by import: a recording and a learner are all that it takes."""
+    taken = inspect.get_annotations(infer, eval_str=True)
+    assert taken["recording"] is Recording and taken["learner"] is Learner
+    for section in (Recording, Learner):
+        hidden = {"connectivity", "types", "field", "neuron_types", "external_input"}
+        assert not hidden & set(inspect.get_annotations(section))
+    with pytest.raises(TypeCheckError):
+        infer(simulated[0], experiment)
+    with pytest.raises(TypeCheckError):
+        infer(simulated[1], experiment.learner)
+    graph = grimp.build_graph("figures_lib", cache_dir=None)
+    read = graph.find_upstream_modules("figures_lib.infer", as_package=True)
+    for module in ("config", "simulate.truth", "neurons", "score.scoring"):
+        assert f"figures_lib.{module}" not in read, module
 
-    Everything of the experiment that describes the truth is replaced: types, connectivity,
-    movie. Inference gets the recording alone, and none of its modules imports the truth.
-    """
-    recording, _ = simulated
+
+def test_the_model_does_not_depend_on_how_the_truth_is_described(experiment, simulated, model):
+    """Another experiment around the same learner gives a model that is equal to the bit."""
     lie = load_experiment(
         TEST_CONFIG,
         {
             "neuron_types": [dict(decay=9.0, gain=-3.0, self_coupling=5.0, width=0.1)] * 3,
             "connectivity.distribution": "gaussian",
-            "connectivity.density": 0.1,
             "external_input.images": 2,
             "simulation.noise": 5.0,
-            "simulation.type_order": "shuffled",
-            "simulation.warm_up": 7,
         },
     )
-    again = infer(recording, lie)
+    assert lie.learner == experiment.learner
+    again = infer(simulated[0], lie.learner)
     for name, value in _parameters(model).items():
         assert torch.equal(value, _parameters(again)[name]), name
-    assert not any(isinstance(value, Truth) for value in vars(recording).values())
-    for name in (
-        "acceleration",
-        "clusters",
-        "fitting",
-        "gauge",
-        "gnn",
-        "inference",
-        "model",
-        "shards",
-        "siren",
-        "sweeps",
-        "windows",
-    ):
-        module = __import__(f"figures_lib.{name}", fromlist=["_"])
-        assert "Truth" not in vars(module), name
-        source = inspect.getsource(module)
-        assert "scoring" not in source.replace("scoring`", ""), name
 
 
 def test_same_seed_gives_the_same_model_and_the_disk_keeps_it(tmp_path, model):
@@ -109,7 +104,7 @@ def test_progress_sees_every_sweep_and_the_loss_falls(model):
 def test_gauge_conventions_hold(simulated, model):
     """ψ* has maximum 1 on the visited range, and modulated rows have the common scale."""
     recording, _ = simulated
-    grid = inference.gauge.visited_grid(recording.activity, model.types)
+    grid = gauge.visited_grid(recording.activity, model.types)
     assert model.transfer(grid).abs().amax(1).tolist() == pytest.approx([1, 1], abs=0.03)
     rows = model.gnn.connectivity.detach().abs().median(1).values
     ratio = rows[recording.modulated].log().mean() - rows[~recording.modulated].log().mean()
@@ -143,7 +138,7 @@ CASES = {
 def test_every_kind_of_network_is_recovered(case):
     experiment = load_experiment(TEST_CONFIG, SMALL | CASES[case])
     recording, truth = simulate(experiment)
-    metrics = score(recording, truth, infer(recording, experiment)).metrics
+    metrics = score(recording, truth, infer(recording, experiment.learner)).metrics
     assert metrics["connectivity.r2_gauge_free"] > 0.98, metrics
     assert metrics["types.accuracy"] > 0.95, metrics
     if case != "inputs only":  # there the scale of a row has nothing to be compared with

@@ -6,21 +6,21 @@ import pytest
 import torch
 from conftest import SMALL, TEST_CONFIG
 
-from figures_lib import gauge, inference
 from figures_lib.config import load_experiment
-from figures_lib.health import InferenceError
-from figures_lib.inference import Stage, converge, infer
-from figures_lib.model import window_centres
-from figures_lib.scoring import fit_line, gauge_free_r2, match_types, score
-from figures_lib.shards import Shard
-from figures_lib.sweeps import Pools
-from figures_lib.tables import evaluate, locate, resample
-from figures_lib.windows import choose_windows
+from figures_lib.errors import InferenceError
+from figures_lib.infer import algorithm, gauge
+from figures_lib.infer.algorithm import converge, infer
+from figures_lib.infer.shards import Shard
+from figures_lib.infer.splines import evaluate, locate, resample
+from figures_lib.infer.unknowns import Pools, State
+from figures_lib.infer.windows import choose_windows
+from figures_lib.model.inferred import window_centres
+from figures_lib.score.scoring import fit_line, gauge_free_r2, match_types, score
 
 
 @pytest.fixture
-def passed(small) -> list[Stage]:
-    return list(converge(small.recording, small.experiment))
+def passed(small) -> list[State]:
+    return list(converge(small.recording, small.experiment.learner))
 
 
 def _changed(**changes):
@@ -48,7 +48,7 @@ def test_weights_types_and_functions_are_found(small):
 
 def test_sweeps_are_reported_as_they_are_made(small, passed):
     told = []
-    model = infer(small.recording, small.experiment, progress=told.append)
+    model = infer(small.recording, small.experiment.learner, progress=told.append)
     sweeps = model.history.sweeps
     assert [sweep.index for sweep in told] == list(range(20))
     assert [sweep.phase for sweep in sweeps] == ["shared"] * 3 + ["neuron"] * 8 + ["type"] * 9
@@ -98,7 +98,7 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
         return next(converge(small.recording, _changed(**changes))).data.frames
 
     assert sampled() == 3000
-    monkeypatch.setattr(inference, "LEAST_FRAMES", 500)
+    monkeypatch.setattr(algorithm, "LEAST_FRAMES", 500)
     assert sampled() == 500
     assert sampled(**{"inference.frames_per_neuron": 25.0}) == 1000
     assert sampled(**{"inference.frames_per_neuron": 2.0}) == 500
@@ -111,7 +111,7 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
 def test_what_a_type_shares_is_the_mean_by_visits(passed):
     coarse, fine, estimate = passed[10].data, passed[-1].data, passed[10].estimate
     types = passed[-1].types
-    shared = inference.share_within_types(coarse, fine, estimate, Pools(types, None))
+    shared = algorithm.share_within_types(coarse, fine, estimate, Pools(types, None))
     density = coarse.density + 1e-4 / 24
     assert shared.transfer.shape == (1, 40, 32)
     for k in (0, 1):
@@ -127,7 +127,7 @@ def test_what_a_type_shares_is_the_mean_by_visits(passed):
 
 def test_every_receiver_type_begins_with_the_same_functions(passed):
     types = torch.arange(40) % 3
-    split = inference.split_receivers(passed[10].estimate, types, Shard(40))
+    split = algorithm.split_receivers(passed[10].estimate, types, Shard(40))
     assert split.transfer.shape == (3, 40, 24)
     for k, (table, rows) in enumerate(zip(split.transfer, split.receivers, strict=True)):
         assert torch.equal(table, passed[10].estimate.transfer[0])
@@ -138,7 +138,7 @@ def test_every_receiver_type_begins_with_the_same_functions(passed):
 
 def test_scaling_the_transfer_functions_leaves_every_message_alone(small, passed):
     stage = passed[-1]
-    functions, connectivity = inference._scale_transfer(small.recording, stage, stage.types)
+    functions, connectivity = algorithm._scale_transfer(small.recording, stage, stage.types)
     update, transfer, density = functions
     estimate, types = stage.estimate, stage.types
     assert update.shape == density.shape == (2, 32)
@@ -157,25 +157,25 @@ def test_scaling_the_transfer_functions_leaves_every_message_alone(small, passed
 def test_each_group_of_receivers_has_its_own_scale(small, passed):
     stage = passed[-1]
     own = replace(stage.estimate, connectivity=stage.estimate.connectivity.clone())
-    split = inference.split_receivers(own, stage.types, Shard(40))
+    split = algorithm.split_receivers(own, stage.types, Shard(40))
     split.transfer[1] *= 3
     split.connectivity[split.receivers[1]] /= 3
-    parts = inference._scale_transfer(
+    parts = algorithm._scale_transfer(
         small.recording, replace(stage, estimate=split), stage.types
     )
-    whole = inference._scale_transfer(small.recording, stage, stage.types)
+    whole = algorithm._scale_transfer(small.recording, stage, stage.types)
     assert torch.allclose(parts[0][1], whole[0][1].expand(2, -1, -1), atol=1e-5)
     assert torch.allclose(parts[1], whole[1], rtol=1e-4, atol=1e-5)
 
 
 def test_rows_are_matched_and_the_field_takes_what_they_lose(small, passed, monkeypatch):
     stage, recording, experiment = passed[-1], small.recording, small.experiment
-    _, driven = inference._scale_transfer(recording, stage, stage.types)
-    fitted, real = [], inference.fitting.fit_field
+    _, driven = algorithm._scale_transfer(recording, stage, stage.types)
+    fitted, real = [], algorithm.fitting.fit_field
     monkeypatch.setattr(
-        inference.fitting, "fit_field", lambda *told: (fitted.append(told), real(*told))[1]
+        algorithm.fitting, "fit_field", lambda *told: (fitted.append(told), real(*told))[1]
     )
-    found, _ = inference._match_rows(recording, experiment, stage, driven)
+    found, _ = algorithm._match_rows(recording, experiment, stage, driven)
     rows = recording.modulated
     weights = driven / 10  # the known gain
     assert torch.allclose(found[~rows], weights[~rows])
@@ -197,8 +197,8 @@ def test_rows_without_gain_have_no_weights(small, passed):
     gain = small.recording.gain.clone()
     gain[[3, 30]], gain[5] = 0, 40
     recording = replace(small.recording, gain=gain)
-    _, driven = inference._scale_transfer(recording, passed[-1], passed[-1].types)
-    found, _ = inference._match_rows(recording, small.experiment, passed[-1], driven)
+    _, driven = algorithm._scale_transfer(recording, passed[-1], passed[-1].types)
+    found, _ = algorithm._match_rows(recording, small.experiment, passed[-1], driven)
     assert (found[[3, 30]] == 0).all()
     assert torch.allclose(found[31], driven[31] / 10)
     assert found.isfinite().all()
@@ -207,12 +207,12 @@ def test_rows_without_gain_have_no_weights(small, passed):
 def test_reference_rows_are_unmodulated_and_not_too_many(monkeypatch):
     connectivity = torch.arange(40.0)[:, None] * torch.ones(1, 40)
     modulated = torch.arange(40) % 4 == 0
-    rows = inference._reference_rows(connectivity, modulated, Shard(40))[:, 0]
+    rows = algorithm._reference_rows(connectivity, modulated, Shard(40))[:, 0]
     assert rows.tolist() == [n for n in range(40) if n % 4]
-    monkeypatch.setattr(inference, "REFERENCE", 16)
-    rows = inference._reference_rows(connectivity, modulated, Shard(40))[:, 0]
+    monkeypatch.setattr(algorithm, "REFERENCE", 16)
+    rows = algorithm._reference_rows(connectivity, modulated, Shard(40))[:, 0]
     assert rows.tolist() == [n for n in range(40) if n % 4][::2]
-    assert len(inference._reference_rows(connectivity, modulated | True, Shard(40))) == 0
+    assert len(algorithm._reference_rows(connectivity, modulated | True, Shard(40))) == 0
 
 
 def test_reference_rows_of_a_shard_leave_room_for_the_others(monkeypatch):
@@ -221,14 +221,14 @@ def test_reference_rows_of_a_shard_leave_room_for_the_others(monkeypatch):
     monkeypatch.setattr(Shard, "whole", lambda _, values: torch.cat([values, values]))
     connectivity = torch.arange(20, 40.0)[:, None] * torch.ones(1, 40)
     modulated = torch.arange(20) % 2 == 0
-    rows = inference._reference_rows(connectivity, modulated, Shard(40, 1, 2))[:, 0]
+    rows = algorithm._reference_rows(connectivity, modulated, Shard(40, 1, 2))[:, 0]
     assert rows.tolist() == [0] * 10 + list(range(21, 40, 2))
 
 
 @pytest.mark.parametrize("transfer", ["shared", "pair"])
 def test_the_other_variants_share_as_they_say(small, transfer):
     experiment = _changed(**{"graph_network.transfer": transfer})
-    *_, before, last = converge(small.recording, experiment)
+    *_, before, last = converge(small.recording, experiment.learner)
     assert before.phase == last.phase == "type"
     tables = last.estimate.transfer
     if transfer == "shared":
@@ -254,9 +254,11 @@ def test_the_seed_of_inference_starts_the_networks_and_nothing_else(small):
 def test_differences_stand_for_the_derivative(small):
     told, expected = [], []
     differences = _changed(**{"inference.derivative": "differences"})
-    for _, sweep in inference.reported(small.recording, differences):
+    for _, sweep in algorithm.reported(small.recording, differences.learner):
         told.append(sweep.loss)
-    for _, sweep in inference.reported(small.recording.with_differences(), small.experiment):
+    for _, sweep in algorithm.reported(
+        small.recording.with_differences(), small.experiment.learner
+    ):
         expected.append(sweep.loss)
     assert told == expected
     assert min(told) > 0.5  # the noise of the differences is not explained
@@ -265,7 +267,7 @@ def test_differences_stand_for_the_derivative(small):
 def test_a_failed_fit_keeps_what_the_sweeps_found(small, passed):
     experiment = _changed(**{"field_network.learning_rate": 1e6})
     with pytest.raises(InferenceError, match=r"field_network\.learning_rate") as error:
-        infer(small.recording, experiment)
+        infer(small.recording, experiment.learner)
     kept, estimate = error.value.last_good, passed[-1].estimate
     assert set(kept) == {"connectivity", "update", "transfer", "field", "knots"}
     for name in ("connectivity", "update", "transfer", "field"):
@@ -275,7 +277,7 @@ def test_a_failed_fit_keeps_what_the_sweeps_found(small, passed):
 
 @pytest.mark.parametrize("failure", ["loss", "algebra"])
 def test_a_sweep_that_diverges_is_named(small, monkeypatch, failure):
-    real = inference.converge
+    real = algorithm.converge
 
     def diverges(*arguments):
         for number, stage in enumerate(real(*arguments)):
@@ -284,10 +286,10 @@ def test_a_sweep_that_diverges_is_named(small, monkeypatch, failure):
             loss = stage.estimate.loss if number < 2 else 1e9
             yield replace(stage, estimate=replace(stage.estimate, loss=loss))
 
-    monkeypatch.setattr(inference, "converge", diverges)
+    monkeypatch.setattr(algorithm, "converge", diverges)
     remedy = r"raise inference\.frames_per_neuron or simulation\.noise"
     with pytest.raises(InferenceError, match=rf"^sweep 2 diverged \(.*\); .*{remedy}") as error:
-        infer(small.recording, small.experiment)
+        infer(small.recording, small.experiment.learner)
     cause = "phase shared, loss 1e+09" if failure == "loss" else "not positive-definite"
     assert cause in str(error.value)
     assert error.value.last_good["connectivity"].isfinite().all()
@@ -298,15 +300,15 @@ def test_a_first_sweep_that_diverges_leaves_nothing(small, monkeypatch):
         raise torch.linalg.LinAlgError("singular")
         yield
 
-    monkeypatch.setattr(inference, "converge", diverges)
+    monkeypatch.setattr(algorithm, "converge", diverges)
     with pytest.raises(InferenceError, match=r"^sweep 0 diverged \(singular\)") as error:
-        infer(small.recording, small.experiment)
+        infer(small.recording, small.experiment.learner)
     assert not error.value.last_good
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_gpu_infers_what_the_cpu_infers(small):
-    found = infer(small.recording, small.experiment, "cuda")
+    found = infer(small.recording, small.experiment.learner, "cuda")
     ours, theirs = (
         score(small.recording, small.truth, one).metrics for one in (small.model, found)
     )

@@ -10,19 +10,19 @@ from conftest import ROOT
 from test_batch import written
 
 from figures_lib import __main__ as command_line
-from figures_lib import jobs
 from figures_lib.__main__ import main
-from figures_lib.batch import _job
-from figures_lib.notebooks import RUN_HASH
-from figures_lib.points import load_sweep
-from figures_lib.studies import TINY
+from figures_lib.runs.notebooks import RUN_HASH
+from figures_lib.studies import jobs
+from figures_lib.studies.batch import _job
+from figures_lib.studies.points import load_study
+from figures_lib.studies.studies import HARDLY_TRAINED
 
 SOME = ("01_model", "04_panels")  # of the notebooks
 
 
 @pytest.fixture
 def job(tmp_path):
-    sweep = load_sweep(written(tmp_path, overrides=TINY))
+    sweep = load_study(written(tmp_path, overrides=HARDLY_TRAINED))
     return _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
 
 
@@ -33,8 +33,8 @@ def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
         tmp_path / "movie.npy", np.linspace(0.5, 1.5, 48, dtype=np.float32).reshape(3, 4, 4)
     )
     movie = {"external_input.source": str(tmp_path / "movie.npy")}
-    path = written(tmp_path, grid={"simulation.noise": [0.5]}, overrides=TINY | movie)
-    sweep = load_sweep(path)
+    path = written(tmp_path, grid={"simulation.noise": [0.5]}, overrides=HARDLY_TRAINED | movie)
+    sweep = load_study(path)
     job = _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=True)
     assert job.complete(None)[1] is None
     folder = Path(job.out)
@@ -53,7 +53,7 @@ def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
 @pytest.mark.parametrize("asked", [True, False])
 def test_notebooks_are_kept_only_when_asked(tmp_path, monkeypatch, asked):
     given = []
-    monkeypatch.setattr(command_line, "run_sweep", lambda *all_of: given.extend(all_of) or [])
+    monkeypatch.setattr(command_line, "run_study", lambda *all_of: given.extend(all_of) or [])
     monkeypatch.setattr(command_line, "summarise", lambda _: None)
     option = ["--notebooks"] if asked else []
     assert main(["sweep", str(written(tmp_path)), "--out", str(tmp_path / "o"), *option]) == 0
@@ -92,7 +92,7 @@ def test_a_worker_elsewhere_finds_the_inputs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     np.save("movie.npy", np.ones((3, 4, 4), np.float32))
     movie = {"external_input.source": "movie.npy"}
-    sweep = load_sweep(written(tmp_path, overrides=TINY | movie))
+    sweep = load_study(written(tmp_path, overrides=HARDLY_TRAINED | movie))
     job = _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
     monkeypatch.chdir(ROOT)
     assert job.open().experiment.external_input.source == str(tmp_path / "movie.npy")

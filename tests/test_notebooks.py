@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 import figures_lib
-from figures_lib.notebooks import NOTEBOOKS, SUMMARY
+from figures_lib.runs.notebooks import NOTEBOOKS, SUMMARY
 
 LONGEST = 240  # seconds of nbval over all notebooks
 VERBS = set(figures_lib.__all__)

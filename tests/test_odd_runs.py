@@ -14,17 +14,18 @@ from test_site import HEAVIEST, seen_since
 from viewer_pages import PAGES, Page, bare_page, written
 
 import figures_lib as fl
-from figures_lib import viewers
 from figures_lib.config import load_experiment
-from figures_lib.figures import evenly
-from figures_lib.gnn import GNN
-from figures_lib.model import History, Model, Sweep
-from figures_lib.notebooks import execute_notebooks
-from figures_lib.positions import neuron_positions
-from figures_lib.recording import Recording, Truth
-from figures_lib.scoring import Scores
-from figures_lib.siren import Siren
-from figures_lib.site import substitutions
+from figures_lib.draw.figures import evenly
+from figures_lib.model.gnn import GNN
+from figures_lib.model.inferred import History, Model
+from figures_lib.model.siren import Siren
+from figures_lib.recording import Recording
+from figures_lib.runs.notebooks import execute_notebooks
+from figures_lib.runs.site import substitutions
+from figures_lib.score.scoring import Scores
+from figures_lib.show import viewers
+from figures_lib.simulate.network import neuron_positions
+from figures_lib.simulate.truth import Truth
 
 SHOWING = ("02_simulate", "03_infer", "04_panels", "05_functions", "09_play")
 NO_MOVIE = "No neuron is modulated in this run: there is no movie to show."
@@ -156,7 +157,9 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Made:
         for _ in range(count)
     ]
     history = History(
-        tuple(Sweep(k, phase, 0.1, 1.0, x, y, y) for k, (phase, x, y) in enumerate(sweeps)),
+        tuple(
+            SweepReport(k, phase, 0.1, 1.0, x, y, y) for k, (phase, x, y) in enumerate(sweeps)
+        ),
         drawn(9, neurons, 2),
     )
     gnn, siren = GNN(experiment.graph_network, neurons), Siren(experiment.field_network)

@@ -3,7 +3,6 @@
 import errno
 import inspect
 import json
-import re
 import shlex
 import subprocess
 import sys
@@ -17,11 +16,14 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
-from figures_lib import pipeline, stages, storage, viewers
 from figures_lib.__main__ import _parser
-from figures_lib.config import ConfigError, load_experiment
-from figures_lib.pipeline import open_run
-from figures_lib.provenance import command_for
+from figures_lib.config import load_experiment
+from figures_lib.errors import ConfigError
+from figures_lib.runs import files, stages
+from figures_lib.runs import run as run_module
+from figures_lib.runs.provenance import command_for
+from figures_lib.runs.run import open_run
+from figures_lib.show import viewers
 
 METRIC_KEYS = {
     *("connectivity.r2", "connectivity.slope", "connectivity.r2_gauge_free"),
@@ -40,13 +42,13 @@ def computed(monkeypatch):
     calls = []
     verbs = {"simulate_to_disk": "simulate", "infer": "infer", "score": "score"}
     for name, stage in verbs.items():
-        real = getattr(pipeline, name)
+        real = getattr(run_module, name)
 
         def spy(*args, _real=real, _stage=stage, **kwargs):
             calls.append(_stage)
             return _real(*args, **kwargs)
 
-        monkeypatch.setattr(pipeline, name, spy)
+        monkeypatch.setattr(run_module, name, spy)
     return calls
 
 
@@ -87,22 +89,21 @@ def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, chan
 @pytest.mark.parametrize(
     ("module", "stages"),
     [
-        ("simulator", ["simulate", "infer", "score"]),
-        ("sweeps", ["infer", "score"]),
-        ("scoring", ["score"]),
-        ("figures", []),
+        ("simulate.integrate", ["simulate", "infer", "score"]),
+        ("infer.networks", ["infer", "score"]),
+        ("infer.gauge", ["infer", "score"]),
+        ("score.scoring", ["score"]),
+        ("draw.figures", []),
     ],
 )
 def test_changed_code_recomputes_its_stage(tmp_path, computed, monkeypatch, module, stages):
     open_run(TEST_CONFIG, tmp_path, FAST).score()
     computed.clear()
-    real = pipeline._sources
-    monkeypatch.setattr(
-        pipeline,
-        "_sources",
-        lambda modules: [*real(modules), *(m for m in modules if m == module)],
-    )
+    monkeypatch.setitem(keys._LOADED, f"figures_lib.{module}", "edited")
+    keys.code_version.cache_clear()
     open_run(TEST_CONFIG, tmp_path, FAST).score()
+    monkeypatch.undo()
+    keys.code_version.cache_clear()
     assert computed == stages
 
 
@@ -130,7 +131,7 @@ def test_an_interrupted_stage_is_done_again(tmp_path, monkeypatch, computed):
 
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline, "infer", dies)
+        patch.setattr(run_module, "infer", dies)
         with pytest.raises(Killed):
             run.infer()
     finished = [folder for folder in (tmp_path / "stages").iterdir() if folder.name[0] != "."]
@@ -143,7 +144,7 @@ def test_an_interrupted_stage_is_done_again(tmp_path, monkeypatch, computed):
 
 def test_inference_is_handed_the_recording_only(tmp_path, monkeypatch):
     seen = {}
-    real = pipeline.infer
+    real = run_module.infer
 
     def spy(recording, experiment, device, progress):
         seen["type"] = type(recording).__name__
@@ -151,9 +152,9 @@ def test_inference_is_handed_the_recording_only(tmp_path, monkeypatch):
             truth.write_bytes(b"")  # whatever inference does now, it cannot learn the truth
         return real(recording, experiment, device, progress)
 
-    monkeypatch.setattr(pipeline, "infer", spy)
+    monkeypatch.setattr(run_module, "infer", spy)
     run = open_run(TEST_CONFIG, tmp_path, FAST)
-    monkeypatch.setattr(pipeline.Run, "simulate", _without_truth(pipeline.Run.simulate))
+    monkeypatch.setattr(run_module.Run, "simulate", _without_truth(run_module.Run.simulate))
     run.infer()
     assert seen["type"] == "Recording"
 
@@ -178,7 +179,7 @@ def test_metrics_and_provenance(tmp_path):
     assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
     text = (tmp_path / "provenance.json").read_text()
     assert str(tmp_path) not in text
-    assert str(pipeline.ROOT) not in text
+    assert str(run_module.ROOT) not in text
     provenance = json.loads(text)
     assert provenance["config_hash"] == metrics["config_hash"]
     assert provenance["packages"]["torch"] == torch.__version__
@@ -262,15 +263,15 @@ def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkey
 
     run, number = open_run(TEST_CONFIG, tmp_path), count(1)  # something else every time
     write = {
-        "json": lambda: storage.write_json(tmp_path / "a.json", {"a": next(number)}),
-        "figure": lambda: run.save_figure(plt.figure(figsize=(next(number), 1)), "a"),
+        "json": lambda: files.write_json(tmp_path / "a.json", {"a": next(number)}),
+        "figure": lambda: save_figure(run, plt.figure(figsize=(next(number), 1)), "a"),
         "viewer": lambda: viewers._write(run, "a", {}, {"a": next(number)}),
     }[writer]
     write()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert before
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(storage.StorageError, match="free some space"):
+    with pytest.raises(files.StorageError, match="free some space"):
         write()
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path: after[path] for path in before} == before
@@ -291,7 +292,7 @@ def test_cuda_where_there_is_none(tmp_path):
 
 def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
     run = open_run(TEST_CONFIG, tmp_path, FAST)
-    stage = run.out / "stages" / f".simulate-{run._simulate_key()}"
+    stage = run.out / "stages" / f".simulate-{run.keys.simulate}"
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     with subprocess.Popen(["sleep", "600"]) as living:
@@ -306,69 +307,61 @@ def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_pa
 def test_what_another_machine_is_writing_is_left_alone(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
-    owners = (storage.owner(), f"{dead.pid}@elsewhere")
+    owners = (files.owner(), f"{dead.pid}@elsewhere")
     mine, theirs = (tmp_path / f".a.{who}.json" for who in owners)
     for part in (mine, theirs):
         part.write_text("{")
-    storage.write_json(tmp_path / "a.json", {})
+    files.write_json(tmp_path / "a.json", {})
     assert theirs.exists() and not mine.exists()
 
 
 def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
     """The slower takes the result of the faster and leaves nothing."""
-    real = pipeline.simulate_to_disk
+    real = run_module.simulate_to_disk
 
     def slower(*args):
         with monkeypatch.context() as patch:
-            patch.setattr(pipeline, "simulate_to_disk", real)
+            patch.setattr(run_module, "simulate_to_disk", real)
             patch.setattr(stages, "abandoned", lambda part: False)
             open_run(TEST_CONFIG, tmp_path, FAST).simulate()
         return real(*args)
 
-    monkeypatch.setattr(pipeline, "simulate_to_disk", slower)
+    monkeypatch.setattr(run_module, "simulate_to_disk", slower)
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     recording, _ = run.simulate()
     assert recording.activity.shape == (1500, 24)
     assert [path.name for path in (tmp_path / "stages").iterdir()] == [
-        f"simulate-{run._simulate_key()}"
+        f"simulate-{run.keys.simulate}"
     ]
 
 
-def test_key_is_of_the_code_that_was_loaded(tmp_path, monkeypatch):
+def test_key_is_of_the_code_that_was_loaded(monkeypatch):
     """Editing a module while a kernel runs must not file its results under the new code."""
+    keys.code_version.cache_clear()
+    before = keys.code_version("score")
+    keys.code_version.cache_clear()
+    monkeypatch.setattr(keys, "file_digest", lambda path: "edited")
+    assert keys.code_version("score") == before
+
+
+def test_keys_are_computed_once_per_run(tmp_path, monkeypatch):
+    """The input files are read for them once, not once for each stage."""
+    asked = []
+    real = run_module.keys_of
+    monkeypatch.setattr(
+        run_module, "keys_of", lambda *given: (asked.append(given), real(*given))[1]
+    )
     run = open_run(TEST_CONFIG, tmp_path, FAST)
-    keys = run._simulate_key(), run._infer_key(), run._score_key()
-    monkeypatch.setattr(pipeline, "file_digest", lambda path: "edited")
-    assert (run._simulate_key(), run._infer_key(), run._score_key()) == keys
-
-
-def test_code_of_a_stage_is_everything_it_imports():
-    """Together with the stages before it, whose keys its own key holds."""
-    code = set()
-    for entry, listed in (
-        ("simulator", pipeline.SIMULATE_CODE),
-        ("inference", pipeline.INFER_CODE),
-        ("scoring", pipeline.SCORE_CODE),
-    ):
-        code |= set(listed)
-        assert _imported({entry}) <= code
-
-
-def _imported(modules):
-    found, waiting = set(), set(modules)
-    while waiting:
-        name = waiting.pop()
-        found.add(name)
-        text = (ROOT / "figures_lib" / f"{name}.py").read_text()
-        waiting |= set(re.findall(r"from figures_lib\.(\w+) import", text)) - found
-    return found
+    run.score()
+    assert run.finished
+    assert len(asked) == 1
 
 
 def test_a_folder_of_results_is_found_from_anywhere(tmp_path, monkeypatch):
     """An executed notebook names it as seen from the root, and may be opened elsewhere."""
     for folder in ("repository/runs/mine", "elsewhere"):
         (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(pipeline, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr(run_module, "ROOT", tmp_path / "repository")
     monkeypatch.chdir(tmp_path / "elsewhere")
     mine = tmp_path / "repository" / "runs" / "mine"
     assert open_run(TEST_CONFIG, "runs/mine").out == mine
@@ -382,7 +375,7 @@ def test_the_same_figure_is_the_same_file(tmp_path):
     for _ in range(2):
         figure, ax = plt.subplots()
         ax.plot([0, 1], [0, 1], clip_on=True)
-        run.save_figure(figure, "line")
+        save_figure(run, figure, "line")
         written.append([path.read_bytes() for path in sorted(tmp_path.glob("figures/*"))])
     assert len(written[0]) == 2
     assert written[0] == written[1]

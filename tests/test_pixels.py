@@ -12,8 +12,8 @@ from selenium.webdriver.common.keys import Keys
 from viewer_pages import Page, written
 
 import figures_lib as fl
-from figures_lib.fields import load_movie
-from figures_lib.scoring import fit_line
+from figures_lib.score.scoring import fit_line
+from figures_lib.simulate.movie import load_movie
 
 SIDE = 4  # of the grid in the configuration of the tests
 Values = np.ndarray

@@ -13,13 +13,13 @@ from distributed import Client, LocalCluster
 from test_batch import SWEEP, written
 from test_pipeline import METRIC_KEYS
 
-from figures_lib import batch
 from figures_lib.__main__ import main
-from figures_lib.batch import _finished, _progress, _started
-from figures_lib.jobs import Job
-from figures_lib.points import load_sweep
-from figures_lib.results import read_results
-from figures_lib.studies import SWEEPS, TINY
+from figures_lib.studies import batch
+from figures_lib.studies.batch import _finished, _progress, _started
+from figures_lib.studies.jobs import Job
+from figures_lib.studies.points import load_study
+from figures_lib.studies.results import read_results
+from figures_lib.studies.studies import SWEEPS, TINY
 
 
 @dataclass(frozen=True)
@@ -168,7 +168,7 @@ def test_default_is_a_worker_a_core_and_never_more_than_runs(monkeypatch):
         with pytest.raises(Started) as started, _started(None, runs):
             pass
         assert started.value.args[0]["n_workers"] == workers
-    assert len(load_sweep(SWEEP).points) == 4
+    assert len(load_study(SWEEP).points) == 4
 
 
 class Started(Exception):

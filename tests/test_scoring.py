@@ -7,11 +7,12 @@ import pytest
 import torch
 from conftest import SMALL, TEST_CONFIG
 
-from figures_lib import gauge, scoring
 from figures_lib.config import load_experiment
-from figures_lib.inference import infer
-from figures_lib.rollout import roll_out
-from figures_lib.scoring import (
+from figures_lib.infer import gauge
+from figures_lib.infer.algorithm import infer
+from figures_lib.score import scoring
+from figures_lib.score.rollout import roll_out
+from figures_lib.score.scoring import (
     Scores,
     fit_line,
     fit_scales,
@@ -91,7 +92,7 @@ def test_a_pair_network_is_evaluated_on_four_frames_and_averaged_over_receivers(
     pair = {"graph_network.transfer": "pair", "inference.neuron_sweeps": 2}
     experiment = load_experiment(TEST_CONFIG, SMALL | pair)
     recording, truth = small.recording, small.truth
-    model = replace(infer(recording, experiment), types=small.model.types)
+    model = replace(infer(recording, experiment.learner), types=small.model.types)
     scores = score(recording, truth, model)
     frames = np.array([0, 999, 1999, 2999])
     field = torch.ones(4, 40)

@@ -12,14 +12,14 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from test_batch import finished_stages, until
 
-from figures_lib import benchmark_figures, benchmark_tables
 from figures_lib.__main__ import main
-from figures_lib.capacity import shard_plan
-from figures_lib.inference import converge
-from figures_lib.model import Model
-from figures_lib.pipeline import open_run
-from figures_lib.scoring import score
-from figures_lib.shards import Shard, inverse, product
+from figures_lib.draw import benchmark_figures, benchmark_tables
+from figures_lib.infer.algorithm import converge
+from figures_lib.infer.shards import Shard, inverse, product
+from figures_lib.model.inferred import Model
+from figures_lib.runs.cost import shard_plan
+from figures_lib.runs.run import open_run
+from figures_lib.score.scoring import score
 
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
 TORCHRUN += ["--nproc-per-node", "2"]
@@ -50,7 +50,7 @@ def halves(tmp_path_factory):
 @pytest.fixture(scope="module")
 def single():
     torch.manual_seed(0)
-    return list(converge(shard_worker.recorded(), shard_worker.experiment()))
+    return list(converge(shard_worker.recorded(), shard_worker.experiment().learner))
 
 
 @pytest.mark.parametrize(("neurons", "ranks"), [(21, 2), (7, 7), (2048, 3), (5, 1)])

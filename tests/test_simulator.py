@@ -3,10 +3,12 @@ import pytest
 import torch
 from conftest import ROOT, TEST_CONFIG
 
-from figures_lib import simulator
 from figures_lib.config import load_experiment
+from figures_lib.errors import SimulationError
 from figures_lib.recording import Recording
-from figures_lib.simulator import SimulationError, derivative, draw_truth, simulate
+from figures_lib.simulate import integrate
+from figures_lib.simulate.integrate import simulate
+from figures_lib.simulate.truth import draw_truth, random_stream
 
 RICH_TYPES = [
     dict(
@@ -101,7 +103,7 @@ def test_one_ingredient_does_not_redraw_the_others():
 
 def test_every_purpose_and_seed_has_its_own_numbers():
     numbers = {
-        float(torch.rand(1, generator=simulator._generator(_experiment(seed=seed), purpose)))
+        float(torch.rand(1, generator=random_stream(_experiment(seed=seed), purpose)))
         for seed in range(4)
         for purpose in ("connectivity", "types", "noise")
     }
@@ -135,12 +137,12 @@ def test_runaway_names_frame_and_remedy():
 
 
 def test_runaway_names_the_first_frame_beyond_the_bound(monkeypatch):
-    monkeypatch.setattr(simulator, "CHUNK", 7)
+    monkeypatch.setattr(integrate, "CHUNK", 7)
     experiment = _experiment(**{"simulation.noise": 1.0})
     largest = simulate(experiment)[0].activity.abs().amax(1)
     frame = int(largest.argmax())
     assert frame > 7
-    monkeypatch.setattr(simulator, "RUNAWAY", float(largest[frame]))
+    monkeypatch.setattr(integrate, "RUNAWAY", float(largest[frame]))
     with pytest.raises(SimulationError, match=rf"diverged at frame {frame}:"):
         simulate(experiment)
 
@@ -149,7 +151,7 @@ def test_progress_counts_warm_up(tmp_path):
     seen = []
     simulate(_experiment(), progress=lambda *told: seen.append(told))
     assert seen == [(90, 90)]
-    simulator.simulate_to_disk(
+    integrate.simulate_to_disk(
         _experiment(), tmp_path, progress=lambda *told: seen.append(told)
     )
     assert seen == [(90, 90)] * 2
@@ -168,13 +170,12 @@ def test_published_activity_statistics(second_half, overall, first_types, last_t
     """
     experiment = load_experiment(ROOT / "config" / "fig3.yaml")
     truth = draw_truth(experiment)
-    parameters = truth.parameters()
     field = torch.full((2048,), second_half)
     field[:1024] = 1.08  # the mean of the published movie
     generator = torch.Generator().manual_seed(0)
     x, kept = torch.randn(2048, generator=generator), []
     for step in range(2600):
-        x = x + 0.01 * derivative(x, field, truth.connectivity, parameters)
+        x = x + 0.01 * truth.dynamics.derivative(x, field)
         x = x + torch.randn(2048, generator=generator)
         if step >= 1000 and step % 4 == 0:
             kept.append(x)
@@ -188,7 +189,7 @@ def test_published_activity_statistics(second_half, overall, first_types, last_t
 def test_the_length_of_the_chunks_changes_nothing(monkeypatch, chunk):
     """Chunks that end before, at and after the warm-up (30 steps) and the recording (60)."""
     whole, _ = simulate(_experiment())
-    monkeypatch.setattr(simulator, "CHUNK", chunk)
+    monkeypatch.setattr(integrate, "CHUNK", chunk)
     parts, _ = simulate(_experiment())
     assert torch.equal(parts.activity, whole.activity)
     assert torch.equal(parts.derivative, whole.derivative)
@@ -197,7 +198,7 @@ def test_the_length_of_the_chunks_changes_nothing(monkeypatch, chunk):
 def test_a_recording_written_as_it_arises_is_the_one_held_in_memory(tmp_path):
     experiment = _experiment(**{"simulation.noise": 1.0, "simulation.frames": 1234})
     held, _ = simulate(experiment)
-    written, truth = simulator.simulate_to_disk(experiment, tmp_path)
+    written, truth = integrate.simulate_to_disk(experiment, tmp_path)
     again = Recording.load(tmp_path)
     for recording in (written, again):
         assert torch.equal(recording.activity, held.activity)
@@ -211,15 +212,15 @@ def test_a_chunk_is_advanced_in_its_own_buffers():
     truth = draw_truth(_experiment())
     generator = torch.Generator().manual_seed(0)
     states, slopes, noise = (torch.randn(n, 15, generator=generator) for n in (9, 8, 8))
-    chunk = simulator.Chunk(states, slopes, noise, torch.ones(8, 15))
+    chunk = integrate.Chunk(states, slopes, noise, torch.ones(8, 15))
     places = [tensor.data_ptr() for tensor in (states, slopes, noise)]
     results = []
     for _ in range(2):
-        simulator.advance(chunk, truth.connectivity, truth.parameters(), 0.01)
+        integrate.advance(chunk, truth.connectivity, truth.parameters(), 0.01)
         results.append(states.clone())
     assert torch.equal(*results)
     assert [tensor.data_ptr() for tensor in (states, slopes, noise)] == places
-    step = 0.01 * derivative(states[3], torch.ones(15), truth.connectivity, truth.parameters())
+    step = 0.01 * truth.dynamics.derivative(states[3], torch.ones(15))
     assert torch.allclose(states[4], states[3] + step + noise[3], atol=1e-5)
 
 

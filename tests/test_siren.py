@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from figures_lib.config import FieldNetwork
-from figures_lib.siren import Siren
+from figures_lib.learner import FieldNetwork
+from figures_lib.model.siren import Siren
 
 
 def siren(seed=0, **settings):

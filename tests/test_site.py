@@ -18,8 +18,8 @@ from selenium.common.exceptions import TimeoutException
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
-from figures_lib.config import ConfigError
-from figures_lib.site import SiteError, add_viewers, build_site, substitutions
+from figures_lib.errors import ConfigError
+from figures_lib.runs.site import SiteError, add_viewers, build_site, substitutions
 
 CONTENT = tuple(
     f"book/{name}.html"

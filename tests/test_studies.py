@@ -6,12 +6,13 @@ import pytest
 from conftest import ROOT, TEST_CONFIG
 from test_pipeline import METRIC_KEYS
 
-from figures_lib import study_figures
-from figures_lib.config import ConfigError, load_experiment
-from figures_lib.pipeline import open_run
-from figures_lib.points import load_sweep
-from figures_lib.results import write_results
-from figures_lib.studies import (
+from figures_lib.config import load_experiment
+from figures_lib.draw import study_figures
+from figures_lib.errors import ConfigError
+from figures_lib.runs.run import open_run
+from figures_lib.studies.points import load_study
+from figures_lib.studies.results import write_results
+from figures_lib.studies.studies import (
     STUDIES,
     SWEEPS,
     Spread,
@@ -35,7 +36,7 @@ def test_every_study_has_a_file_and_one_at_the_published_size():
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_at_the_published_size_varies_the_same(name):
-    small, large = (load_sweep(SWEEPS / f"{name}{kind}.yaml") for kind in ("", "_paper"))
+    small, large = (load_study(SWEEPS / f"{name}{kind}.yaml") for kind in ("", "_paper"))
     assert [load_experiment(s.config).profile for s in (small, large)] == ["test", "paper"]
     kinds = [{frozenset(p.varied) for p in s.points} for s in (small, large)]
     if name != "theta":  # there is a slope for every type, and the sizes differ in types
@@ -47,9 +48,9 @@ def test_a_study_at_the_published_size_varies_the_same(name):
 @pytest.mark.parametrize("name", STUDIES)
 def test_no_run_of_a_study_is_impossible(name):
     for sweep in (
-        load_sweep(SWEEPS / f"{name}.yaml"),
-        load_sweep(SWEEPS / f"{name}.yaml", quick=True),
-        load_sweep(SWEEPS / f"{name}_paper.yaml"),
+        load_study(SWEEPS / f"{name}.yaml"),
+        load_study(SWEEPS / f"{name}.yaml", quick=True),
+        load_study(SWEEPS / f"{name}_paper.yaml"),
     ):
         assert not [point.problem for point in sweep.points if point.problem]
 

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from figures_lib import gauge
-from figures_lib.acceleration import extrapolate
-from figures_lib.clusters import cluster_functions
+from figures_lib.infer import gauge
+from figures_lib.infer.anderson import extrapolate
+from figures_lib.infer.connectivity import solve_connectivity
+from figures_lib.infer.neuron_types import cluster_functions
+from figures_lib.infer.splines import Axis, evaluate, gram, locate, project, resample, spanning
+from figures_lib.infer.sweep import start, sweep
+from figures_lib.infer.unknowns import Pools, prepare
+from figures_lib.infer.windows import choose_windows, rewindow
 from figures_lib.recording import Recording
-from figures_lib.sweeps import Pools, prepare, solve_connectivity, start, sweep
-from figures_lib.tables import Axis, evaluate, gram, locate, project, resample, spanning
-from figures_lib.windows import choose_windows, rewindow
 
 
 def _planted(neurons=20, frames=3000, inputs=9, windows=30):

@@ -16,8 +16,8 @@ from test_site import HEAVIEST, LOADED, PHONE, barriers, seen_since, tap, weight
 from viewer_pages import PAGES, Page, read, written
 
 import figures_lib as fl
-from figures_lib import viewers
-from figures_lib.scoring import fit_line, fit_scales
+from figures_lib.score.scoring import fit_line, fit_scales
+from figures_lib.show import viewers
 
 
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])

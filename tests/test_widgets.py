@@ -15,13 +15,13 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 import figures_lib as fl
-from figures_lib.canvas import VIEW
 from figures_lib.config import change_experiment
-from figures_lib.fields import field_on_grid
-from figures_lib.notebooks import NOTEBOOKS
-from figures_lib.playground import Playground, small
-from figures_lib.scoring import fit_line, gauge_free_r2
-from figures_lib.simulator import simulate
+from figures_lib.runs.notebooks import NOTEBOOKS
+from figures_lib.score.scoring import fit_line, gauge_free_r2
+from figures_lib.show.canvas import VIEW
+from figures_lib.show.playground import Playground, small
+from figures_lib.simulate.integrate import simulate
+from figures_lib.simulate.movie import field_on_grid
 
 VIEWERS = {"movie": "04_panels", "connectivity": "04_panels", "functions": "05_functions"}
 VIEWERS |= {"traces": "02_simulate"}

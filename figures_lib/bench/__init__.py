@@ -1,0 +1,1 @@
+"""The benchmark: speed, memory and accuracy, and what each idea buys."""

@@ -1,0 +1,36 @@
+"""The benchmark that the book shows: that of the run, or else a quick one."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from figures_lib.bench.plans import QUICK, TINY
+from figures_lib.runs.files import read_json, write_json
+from figures_lib.runs.keys import code_version, digest
+from figures_lib.runs.provenance import processor
+from figures_lib.runs.run import Run
+from figures_lib.runs.stages import keep
+
+
+def benchmark_results(run: Run) -> dict[str, Any]:
+    """The benchmark that belongs to a run.
+
+    ``benchmark.json`` in the folder of the run, written by ``figures_lib bench``, goes first.
+    Without it, the quick plan is measured here, once; a run that is itself a test has a
+    smaller one.
+    """
+    given = run.out / "benchmark.json"
+    if given.exists():
+        return read_json(given)
+    # brings torch_geometric along, which every notebook would wait for
+    from figures_lib.bench.benchmark import benchmark
+
+    plan = TINY if run.experiment.simulation.neurons <= max(TINY.scaling) else QUICK
+
+    def compute(folder: Path) -> None:
+        write_json(folder / "benchmark.json", benchmark(plan))
+
+    code = code_version("benchmark")
+    key = digest(plan.name, run.device, processor(), os.cpu_count(), code)
+    folder = keep(run.out / "stages" / f"benchmark-{key}", compute)
+    return read_json(folder / "benchmark.json")

@@ -1,0 +1,106 @@
+"""Equation (1) without noise and with a constant field, in other people's simulators.
+
+The benchmark compares our simulator with them, and the tests compare the roll-outs. Brian2
+is optional: a rival is built only where its package can be imported.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from importlib import import_module
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from figures_lib.model.dynamics import Dynamics, cores_left_to_product
+from figures_lib.simulate.truth import Truth
+
+RollOut = Callable[[int], Tensor]  # steps → activity after them, Float["neuron"]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a roll-out begins.
+
+    Attributes:
+        truth: connectivity, types and functions.
+        activity: x_i at the first frame, dimensionless.
+        field: Ω_i, held constant, dimensionless.
+        time_step: Δt [time unit].
+    """
+
+    truth: Truth
+    activity: Float[Tensor, " neuron"]
+    field: Float[Tensor, " neuron"]
+    time_step: float
+
+
+def brian2(start: Start) -> RollOut:
+    """Brian2: one synapse an edge, summed on the receiver; float64, compiled by Cython.
+
+    A roll-out continues from where the one before it stopped.
+    """
+    import brian2 as b2
+
+    own = start.truth.parameters()
+    clock = b2.Clock(dt=start.time_step * b2.second)
+    neurons = b2.NeuronGroup(
+        len(start.activity),
+        "dx/dt = (self_coupling*tanh(x) - decay*x + gain*field*received + offset)/second : 1\n"
+        "received : 1\nfield : 1 (constant)\n"
+        + "\n".join(f"{name} : 1 (constant)" for name in own),
+        method="euler",
+        clock=clock,
+    )
+    synapses = b2.Synapses(
+        neurons,
+        neurons,
+        "weight : 1 (constant)\n"
+        "received_post = weight*(tanh((x_pre - threshold_pre)/width_pre)"
+        " - slope_pre*x_pre) : 1 (summed)",
+        clock=clock,
+    )
+    synapses.connect(condition="i != j")
+    weights = start.truth.connectivity.numpy()
+    synapses.weight = weights[synapses.j[:], synapses.i[:]]
+    for name, values in (own | {"x": start.activity, "field": start.field}).items():
+        setattr(neurons, name, values.numpy())
+    network = b2.Network(neurons, synapses)
+
+    def run(steps: int) -> Tensor:
+        network.run(steps * start.time_step * b2.second)
+        return torch.from_numpy(neurons.x[:].copy())
+
+    return run
+
+
+def torchdiffeq(start: Start) -> RollOut:
+    """torchdiffeq: fixed-step Euler on our right-hand side; every roll-out starts anew."""
+    from torchdiffeq import odeint
+
+    slope = partial(_slope, start.truth.dynamics, start.field)
+
+    @torch.no_grad()
+    def run(steps: int) -> Tensor:
+        times = torch.arange(steps + 1) * start.time_step
+        with cores_left_to_product():  # as ours: it would be slower otherwise
+            return odeint(slope, start.activity, times, method="euler")[-1]
+
+    return run
+
+
+def _slope(dynamics: Dynamics, field: Tensor, _: Tensor, x: Tensor) -> Tensor:
+    return dynamics.derivative(x, field)
+
+
+RIVALS: dict[str, Callable[[Start], RollOut]] = {"brian2": brian2, "torchdiffeq": torchdiffeq}
+
+
+def obstacle(name: str) -> str | None:
+    """Why a rival cannot run here, or None if it can."""
+    try:
+        import_module(name)
+    except (ImportError, AttributeError) as error:  # absent, or too old for its own libraries
+        return f"{type(error).__name__}: {error}; pip install '.[bench]' brings one that runs"
+    return None

@@ -1,0 +1,1 @@
+"""Figures and tables: functions of arrays that draw, and do nothing else."""

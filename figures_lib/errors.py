@@ -1,0 +1,47 @@
+"""The errors of this project: each is one line that says what, where and what to do."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+
+class OneLineError(Exception):
+    """An error whose message is all that the user needs to know."""
+
+    def _render_traceback_(self) -> list[str]:
+        """In a notebook, and in what papermill reports of it, the message is all."""
+        return [f"{type(self).__name__}: {self}"]
+
+
+class ConfigError(OneLineError, ValueError):
+    """A configuration or an input that cannot be used; the message names the remedy."""
+
+
+class SimulationError(OneLineError, RuntimeError):
+    """The simulation diverged; the message names the frame and the likely cause."""
+
+
+class InferenceError(OneLineError, RuntimeError):
+    """Inference stopped because the estimate diverged; the message says where and why.
+
+    Args:
+        message: one line.
+        last_good: arrays of the last sound estimate, by name, if there is one.
+    """
+
+    def __init__(self, message: str, last_good: Mapping[str, Tensor] | None = None) -> None:
+        super().__init__(message)
+        self.last_good = last_good
+
+
+class StorageError(OneLineError, RuntimeError):
+    """The disk is full or cannot be written; the message names the place and the remedy."""
+
+
+def shown(value: Any, width: int) -> str:
+    """The beginning of a value, as an error message shows it."""
+    try:
+        return f"{value!r:.{width}}"
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        return "a number of thousands of digits"

@@ -1,0 +1,132 @@
+"""From the sweeps to the model: fix the gauge, then fit the networks."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from figures_lib.infer import gauge, networks
+from figures_lib.infer.shards import Shard
+from figures_lib.infer.splines import evaluate, locate
+from figures_lib.infer.unknowns import Data, Estimate, State
+from figures_lib.learner import Learner
+from figures_lib.model.gnn import GNN
+from figures_lib.model.inferred import History, Model, SweepReport, window_centres
+from figures_lib.model.siren import Siren
+from figures_lib.recording import Recording
+
+REFERENCE = 1024  # unmodulated rows of W that the modulated ones are compared with
+
+
+def assemble(
+    recording: Recording,
+    learner: Learner,
+    single: State,
+    last: State,
+    history: list[SweepReport],
+) -> Model:
+    """Fix the gauge, then fit the networks to what the sweeps found."""
+    assert last.types is not None
+    coarse, fine, types, shard = single.data, last.data, last.types, last.data.shard
+    device, config = types.device, learner.graph_network
+    functions, connectivity = _scale_transfer(recording, last, types)
+    connectivity, siren = _match_rows(recording, learner, last, connectivity)
+
+    knots = coarse.axis.values(device)
+    scale = networks.network_scale(knots, coarse.mean_density)
+    gnn = GNN(config, shard.neurons, scale, connectivity).to(device)
+    embedding_steps = networks.fit_embedding(
+        config, gnn, knots, *functions_of_neurons(coarse, single.estimate), shard
+    )
+    networks.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
+    gnn.connectivity = torch.nn.Parameter(shard.gather(connectivity))
+    return Model(
+        gnn=gnn.cpu(),
+        siren=siren.cpu(),
+        types=types.cpu(),
+        positions=recording.positions,
+        modulated=recording.modulated,
+        frames=recording.activity.shape[0],
+        windows=fine.windows,
+        loss=last.estimate.loss,
+        history=History(tuple(history), embedding_steps.cpu()),
+    )
+
+
+def _scale_transfer(
+    recording: Recording, state: State, types: Int[Tensor, " sender"]
+) -> tuple[tuple[Tensor, Tensor, Tensor], Float[Tensor, "neuron sender"]]:
+    """Convention (i): the largest |ψ| of each type over its visited activity becomes 1.
+
+    Returns φ, ψ and the density of each type at the knots, and W to go with them.
+    """
+    data, estimate, shard = state.data, state.estimate, state.data.shard
+    count = int(types.max()) + 1
+    members = [int((types == k).nonzero()[0, 0]) for k in range(count)]
+    visited = gauge.visited_grid(recording.activity, types.cpu()).to(types.device)
+    place = locate(data.axis.coordinate(visited))
+    transfer = torch.stack([shard.all_gather(table)[members] for table in estimate.transfer])
+    connectivity = estimate.connectivity.clone()
+    for table, rows in zip(transfer, estimate.receivers, strict=True):
+        scale = gauge.transfer_scale(evaluate(table, *place))
+        table /= scale[:, None]
+        connectivity[rows] *= scale[types]
+    density = shard.all_gather(data.density)
+    means = torch.stack([density[types == k].mean(0) for k in range(count)])
+    return (shard.all_gather(estimate.update)[members], transfer, means), connectivity
+
+
+def _match_rows(
+    recording: Recording, learner: Learner, state: State, driven: Tensor
+) -> tuple[Float[Tensor, "neuron sender"], Siren]:
+    """Connectivity without the gain, and the field network, both in convention (ii)."""
+    data, shard, rows = state.data, state.data.shard, state.data.modulated
+    gain = recording.gain[shard.own].to(rows.device)[:, None]
+    connectivity = driven / torch.where(gain == 0, 1.0, gain)
+    reference = _reference_rows(connectivity, rows, shard)
+    known = rows.new_zeros(len(reference))
+    scales = torch.ones_like(connectivity[:, 0])
+    scales[rows] = gauge.row_scales(
+        torch.cat([reference, connectivity[rows]]), torch.cat([known, rows[rows]])
+    )[len(reference) :]
+    field = state.estimate.field * scales[:, None]
+
+    inputs = shard.all_gather(rows)
+    positions = recording.positions.to(rows.device)[inputs]
+    level = shard.all_gather(
+        field.clamp_min(1e-6).log().mean(1).exp()
+    )  # what tells of the scale
+    factors = torch.ones_like(level)
+    error = gauge.scale_error(reference, known)
+    factors[inputs] = gauge.smooth_scales(positions, level[inputs, None], error)
+    scales *= factors[shard.own]
+    field = state.estimate.field[rows] * scales[rows, None]
+
+    siren = networks.fit_field(
+        learner.field_network,
+        positions,
+        field,
+        window_centres(data.windows).to(rows.device),
+        int(inputs[: shard.first].sum()),
+    )
+    # a row without gain receives nothing: its weights are unknowable
+    return torch.where(gain == 0, 0.0, connectivity / scales[:, None]), siren
+
+
+def _reference_rows(
+    connectivity: Float[Tensor, "neuron sender"], modulated: Tensor, shard: Shard
+) -> Float[Tensor, "reference sender"]:
+    """Some rows of W without modulation, from all shards."""
+    rows = (~shard.all_gather(modulated)).nonzero()[:, 0]
+    rows = rows[:: math.ceil(max(1, len(rows)) / REFERENCE)]
+    found = connectivity.new_zeros(len(rows), shard.neurons)
+    own = (rows >= shard.own.start) & (rows < shard.own.stop)
+    found[own] = connectivity[rows[own] - shard.first]
+    return shard.all_reduce(found)
+
+
+def functions_of_neurons(data: Data, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
+    """φ_i and ψ_i of the neurons of all shards at the knots, and how often each is visited."""
+    gather = data.shard.all_gather
+    return gather(estimate.update), gather(estimate.transfer[0]), gather(data.density)

@@ -1,0 +1,99 @@
+"""All weights at once: the least-squares solve for W in a sweep.
+
+Dividing (x'_i − φ_i)/Ω_i leaves one Gram matrix ΨΨᵀ for all N rows of W, so that one Cholesky
+factorisation solves all N² weights. What a sweep knows is in :mod:`figures_lib.infer.unknowns`.
+"""
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from figures_lib.errors import InferenceError
+from figures_lib.infer import shards
+from figures_lib.infer.shards import Shard, product
+from figures_lib.infer.splines import evaluate
+from figures_lib.infer.unknowns import Data, Estimate, Pools
+
+FLAT = 1e-6  # relative range below which a message is a constant
+RIDGE = 1e-6  # of the mean diagonal of the Gram matrix: float32 Cholesky needs no more
+ATTEMPTS = 6  # ridges that are tried, each ten times the one before
+
+
+def solve_connectivity(
+    data: Data, estimate: Estimate, pools: Pools
+) -> Float[Tensor, "neuron sender"]:
+    """All weights at once: W = argmin Σ_t ‖(x' − φ)/Ω − W ψ‖² with zero diagonal.
+
+    The minimiser without the constraint is U = C G⁻¹, with G = ΨΨᵀ and C = ((x' − φ)/Ω) Ψᵀ.
+    Where neurons share φ, the constraint is met exactly: row i of G⁻¹ is added so often that
+    it cancels u_ii. Where every neuron has its own φ_i, u_ii is simply dropped: in the solve
+    ψ_i(x_i) stands in for what φ_i still misses, which halves the number of sweeps.
+    """
+    shard, weights = data.shard, torch.zeros_like(estimate.connectivity)
+    for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
+        gram_matrix = torch.zeros_like(weights)
+        cross = torch.zeros_like(weights[rows])
+        low = torch.full((len(weights),), torch.inf, device=weights.device)
+        high = -low
+        for block, left, fraction in data.located():
+            messages = evaluate(table, left, fraction)
+            low = torch.minimum(low, messages.amin(1))
+            high = torch.maximum(high, messages.amax(1))
+            target = block.derivative - evaluate(estimate.update, left, fraction)
+            target /= estimate.field[:, data.window(block)]
+            everyone = shard.all_gather(messages).T
+            gram_matrix.addmm_(messages, everyone)
+            cross.addmm_(target[rows], everyone)
+        silent = shard.all_gather(flat(low, high))
+        inverted = inverse(gram_matrix, silent, shard)
+        weights[rows] = product(cross, inverted, shard)
+        if pools.update is not None:
+            own = weights[rows, rows + shard.first]
+            excess = own / inverted.diagonal(shard.first)[rows].clamp_min(1e-30)
+            weights[rows] -= excess[:, None] * inverted[rows]
+    weights.diagonal(shard.first).zero_()
+    return weights
+
+
+def flat(low: Float[Tensor, " neuron"], high: Float[Tensor, " neuron"]) -> Bool[Tensor, " n"]:
+    """Which messages never leave the range from ``low`` to ``high`` that is a single value."""
+    return high - low <= FLAT * torch.maximum(high.abs(), low.abs())
+
+
+def inverse(
+    gram: Float[Tensor, "own neuron"], silent: Bool[Tensor, " neuron"], shard: Shard
+) -> Float[Tensor, "own neuron"]:
+    """(G + ridge)⁻¹ without the silent neurons, whose rows and columns are 0.
+
+    The message of a silent neuron is a constant, which the update function of the receiver
+    holds already. Where activities depend on one another, or there are fewer frames than
+    neurons, the ridge grows until the matrix has an inverse: the solution is then the smallest
+    one, and :func:`identifiability` says so.
+
+    Args:
+        gram: the rows of ΨΨᵀ that belong to this process; overwritten.
+        silent: which of all neurons have a message that never changes.
+        shard: the place of this process among others.
+
+    Raises:
+        InferenceError: there is no inverse, because something is not finite.
+    """
+    if silent.any():
+        _clear(gram, silent, shard)
+    diagonal = gram.diagonal(shard.first)
+    ridge = RIDGE / shard.neurons * shard.all_reduce(diagonal.sum())
+    for _ in range(ATTEMPTS):
+        diagonal.add_(ridge)
+        found = shards.inverse(gram, shard)
+        if found is not None:
+            return _clear(found, silent, shard) if silent.any() else found
+        ridge = 10 * ridge
+    raise InferenceError("the Gram matrix of the messages has no inverse")
+
+
+def _clear(
+    matrix: Float[Tensor, "own neuron"], silent: Bool[Tensor, " neuron"], shard: Shard
+) -> Float[Tensor, "own neuron"]:
+    matrix[silent[shard.own]] = 0
+    matrix[:, silent] = 0
+    return matrix

@@ -1,0 +1,225 @@
+"""Fitting the networks of the model to what the sweeps found.
+
+The sweeps leave tables: φ_i and ψ_j on knots of activity and Ω_i on windows of time. The
+networks of equation (2) are regressed on them by Adam: the MLPs φ*(a_i, x) and ψ*(a_j, x)
+with an embedding a_i for each neuron, and the SIREN Ω*(x, y, t). No frame of the recording
+is touched any more, so a step costs milliseconds. Of several processes each takes its share of
+every batch, and their gradients are summed; all draw the same batches.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from figures_lib.infer.diagnosis import check_training
+from figures_lib.infer.shards import Shard
+from figures_lib.learner import FieldNetwork, GraphNetwork
+from figures_lib.model.gnn import GNN
+from figures_lib.model.siren import Siren
+
+SNAPSHOTS = 9  # stages of the embedding cloud that are kept for the figure
+EMBEDDING_RATE = 10.0  # learning rate of a_i relative to that of the MLPs
+
+
+def fit_embedding(
+    config: GraphNetwork,
+    gnn: GNN,
+    knots: Float[Tensor, " knot"],
+    update: Float[Tensor, "neuron knot"],
+    transfer: Float[Tensor, "neuron knot"],
+    density: Float[Tensor, "neuron knot"],
+    shard: Shard,
+) -> Float[Tensor, "step neuron embedding"]:
+    """Learn a_i, φ* and ψ* from the functions of every single neuron.
+
+    Args:
+        config: steps, neurons a step and learning rate.
+        gnn: trained in place.
+        knots: activity at the knots.
+        update: φ_i at the knots.
+        transfer: ψ_i at the knots.
+        density: weight of each knot for each neuron.
+        shard: says which share of a batch is that of this process.
+
+    Returns:
+        Snapshots of all embeddings, from the initial to the final one.
+    """
+    networks = [*gnn.phi.parameters(), *gnn.psi.parameters()]
+    groups: list[dict[str, Any]] = [
+        {"params": networks},
+        {"params": [gnn.embedding], "lr": EMBEDDING_RATE * config.learning_rate},
+    ]
+    optimiser = torch.optim.Adam(groups, lr=config.learning_rate)
+    steps = max(1, config.steps // 3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
+    snapshots = []
+    neurons = len(update)
+    spread = [
+        (density * f**2).sum(1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
+    ]
+    for step in range(steps + 1):
+        if step in kept:
+            snapshots.append(gnn.embedding.detach().clone())
+        batch = torch.randint(neurons, (min(config.batch, neurons),), device=knots.device)
+        chosen = batch[shard.rank :: shard.ranks]
+        x = knots.expand(len(chosen), -1)
+        embedding = gnn.embedding[chosen]
+        errors = [
+            (gnn.update_function(embedding, x) - update[chosen]) / spread[0],
+            (_transfer(gnn, embedding, x) - transfer[chosen]) / spread[1],
+        ]
+        loss = torch.stack([(density[chosen] * error**2).sum() for error in errors]).sum()
+        loss = loss / len(batch)
+        _step(loss, [optimiser], [schedule], shard)
+        check_training("graph_network", step, steps + 1, loss)
+    return torch.stack(snapshots)
+
+
+def fit_functions(
+    config: GraphNetwork,
+    gnn: GNN,
+    types: Int[Tensor, " neuron"],
+    knots: Float[Tensor, " knot"],
+    update: Float[Tensor, "type knot"],
+    transfer: Float[Tensor, "group type knot"],
+    density: Float[Tensor, "type knot"],
+) -> None:
+    """Refit φ* and ψ* to the functions of the types, a_i being shared within each type.
+
+    Args:
+        config: steps and learning rate.
+        gnn: trained in place; every a_i is replaced by the mean of its type first.
+        types: type found for each neuron.
+        knots: activity at the knots.
+        update: φ_k at the knots.
+        transfer: ψ_k at the knots; one group, or one a receiver type.
+        density: weight of each knot for each type.
+    """
+    with torch.no_grad():
+        centres = torch.stack([gnn.embedding[types == k].mean(0) for k in range(len(update))])
+        gnn.embedding.copy_(centres[types])
+    optimiser = torch.optim.Adam(
+        [*gnn.phi.parameters(), *gnn.psi.parameters()], lr=config.learning_rate
+    )
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
+    x = knots.expand(len(update), -1)
+    weight = density + 0.02 / len(knots)  # a floor, so that rare activities stay sane
+    spread = [
+        (density * f**2).sum(-1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
+    ]
+    pairs = len(transfer) > 1
+    alone = Shard(len(types))  # a few tables: every process fits them, and finds the same
+    for step in range(config.steps):
+        error = (gnn.update_function(centres, x) - update) / spread[0]
+        loss = (weight * error**2).sum(1).mean()
+        for group, target in enumerate(transfer):
+            receiver = centres[group].expand_as(centres) if pairs else None
+            error = (_transfer(gnn, centres, x, receiver) - target) / spread[1]
+            loss = loss + (weight * error**2).sum(1).mean() / len(transfer)
+        _step(loss, [optimiser], [schedule], alone)
+        check_training("graph_network", step, config.steps, loss)
+
+
+def fit_field(
+    config: FieldNetwork,
+    positions: Float[Tensor, "input 2"],
+    field: Float[Tensor, "own window"],
+    times: Float[Tensor, " window"],
+    first: int = 0,
+) -> Siren:
+    """Train the field network on Ω of every modulated neuron and window.
+
+    Args:
+        config: the network, steps, points a step and learning rate.
+        positions: (x, y) of the modulated neurons of all shards.
+        field: Ω_i in each window of those that are here, dimensionless.
+        times: centre of each window as a fraction of the recording.
+        first: which of all modulated neurons is the first one here.
+
+    Returns:
+        The trained SIREN.
+
+    Source: equation (2); Sitzmann et al. 2020 for the network.
+    """
+    siren = Siren(config).to(field.device)
+    entry, *later = siren.hidden
+    inner = [parameter for layer in later for parameter in layer.parameters()]
+    matrices = [parameter for parameter in inner if parameter.ndim == 2]
+    others = [parameter for parameter in inner if parameter.ndim == 1]
+    others += [*entry.parameters(), *siren.output.parameters()]
+    # Muon orthogonalises the step of a square matrix, so that all its directions learn at the
+    # same speed: the fine detail of the movie arrives in half the steps that Adam takes.
+    optimisers = [
+        torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.0),
+        torch.optim.Adam(others, lr=config.learning_rate),
+    ]
+    schedules = [
+        torch.optim.lr_scheduler.OneCycleLR(
+            optimiser,
+            config.learning_rate,
+            total_steps=config.steps + 1,
+            pct_start=0.05,
+            cycle_momentum=False,
+        )
+        for optimiser in optimisers
+    ]
+    shard = Shard.here(len(positions))
+    for step in range(config.steps if len(positions) else 0):
+        row = torch.randint(len(positions), (config.batch,), device=field.device)
+        window = torch.randint(len(times), (config.batch,), device=field.device)
+        here = ((row >= first) & (row < first + len(field))).nonzero()[:, 0]
+        row, window = row[here], window[here]
+        points = torch.cat([positions[row], times[window, None]], 1)
+        loss = ((siren(points) - field[row - first, window]) ** 2).sum() / config.batch
+        _step(loss, optimisers, schedules, shard)
+        check_training("field_network", step, config.steps, loss)
+    return siren
+
+
+def _transfer(gnn: GNN, sender: Tensor, x: Tensor, receiver: Tensor | None = None) -> Tensor:
+    """ψ* of a sender; a pair network without a receiver sees the sender on both sides."""
+    if gnn.config.transfer != "pair":
+        return gnn.transfer_function(sender, x)
+    return gnn.transfer_function(sender, x, receiver=sender if receiver is None else receiver)
+
+
+def _step(
+    loss: Tensor,
+    optimisers: Sequence[torch.optim.Optimizer],
+    schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
+    shard: Shard,
+) -> None:
+    """Step down the sum of the losses of all processes."""
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    if shard.ranks > 1:
+        _sum_gradients(optimisers, shard)
+    for optimiser, schedule in zip(optimisers, schedules, strict=True):
+        optimiser.step()
+        schedule.step()
+
+
+def _sum_gradients(optimisers: Sequence[torch.optim.Optimizer], shard: Shard) -> None:
+    """One exchange for all parameters: they are small and many."""
+    gradients = [
+        parameter.grad
+        for optimiser in optimisers
+        for group in optimiser.param_groups
+        for parameter in group["params"]
+        if parameter.grad is not None
+    ]
+    joint = shard.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
+    sizes = [gradient.numel() for gradient in gradients]
+    for gradient, total in zip(gradients, joint.split(sizes), strict=True):
+        gradient.copy_(total.view_as(gradient))
+
+
+def network_scale(knots: Float[Tensor, " knot"], density: Float[Tensor, " knot"]) -> float:
+    """Root mean square activity: the unit in which the MLPs see x."""
+    return math.sqrt(float((knots**2 * density).sum() / density.sum()))

@@ -1,0 +1,177 @@
+"""What the sweeps read, and the unknowns that they solve for.
+
+Pools say which neurons share a function: all, none, or those of one type. The neurons here are
+those of one process's shard (:mod:`figures_lib.infer.shards`); the senders are all neurons.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from figures_lib.infer.shards import Shard
+from figures_lib.infer.splines import Axis, evaluate, gram, locate
+from figures_lib.recording import Recording
+
+BLOCK = 2048  # frames per block: its arrays stay in cache-friendly, reusable allocations
+
+
+@dataclass(frozen=True)
+class Block:
+    """Consecutively sampled frames, ready for the sweeps."""
+
+    position: Float[Tensor, "neuron time"]  # activity in units of knots
+    derivative: Float[Tensor, "neuron time"]
+    frame: Int[Tensor, " time"]
+
+
+@dataclass(frozen=True)
+class Data:
+    """What the sweeps read: the sampled frames on one axis of knots."""
+
+    axis: Axis
+    blocks: tuple[Block, ...]
+    total: int  # frames of the recording
+    windows: int  # equal parts of the recording in which Ω is constant
+    modulated: Bool[Tensor, " neuron"]
+    normal: Float[Tensor, "neuron knot knot"]  # Σ_t B_p(x_i)·B_q(x_i)
+    power: float  # Σ_{i,t} (x'_i)² about the mean of each neuron, over all shards
+    shard: Shard
+
+    @property
+    def frames(self) -> int:
+        """Number of sampled frames."""
+        return sum(block.frame.numel() for block in self.blocks)
+
+    @property
+    def density(self) -> Float[Tensor, "neuron knot"]:
+        """How often each neuron visits each knot; every row sums to 1."""
+        visits = self.normal.diagonal(dim1=1, dim2=2)
+        return visits / visits.sum(1, keepdim=True)
+
+    @property
+    def mean_density(self) -> Float[Tensor, " knot"]:
+        """How often the neurons of all shards visit each knot, on average."""
+        return self.shard.all_reduce(self.density.sum(0)) / self.shard.neurons
+
+    def window(self, block: Block) -> Int[Tensor, " time"]:
+        """The window of every frame of a block: ⌊windows·frame/total⌋."""
+        return block.frame * self.windows // self.total
+
+    def located(self) -> Iterator[tuple[Block, Tensor, Tensor]]:
+        """Each block with the left knot and the fraction of every activity."""
+        for block in self.blocks:
+            yield block, *locate(block.position)
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Which neurons share a table: equal labels share. One label vector each for φ and ψ.
+
+    The labels are those of the neurons of all shards; without labels every neuron has its own.
+    Sweeps add one increment to all tables of a pool, which must therefore be equal on entry.
+    """
+
+    update: Int[Tensor, " sender"] | None
+    transfer: Int[Tensor, " sender"] | None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """The unknowns of equation (2) during the sweeps.
+
+    ψ has one table per receiver group: a single group of all neurons, unless the variant is
+    ψ*(a_i, a_j, x_j), whose receiver groups are the types.
+    """
+
+    update: Float[Tensor, "neuron knot"]
+    transfer: Float[Tensor, "group neuron knot"]
+    field: Float[Tensor, "neuron window"]
+    receivers: tuple[Int[Tensor, " _"], ...]
+    connectivity: Float[Tensor, "neuron sender"]  # times the gain, until the gauge is fixed
+    loss: float = float("inf")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where inference stands after a sweep.
+
+    Attributes:
+        phase: "shared", "neuron" or "type": how many neurons share a function.
+        data: the sampled frames that the sweep read.
+        estimate: the unknowns after it.
+        types: the type of each neuron of all shards, once they are found.
+    """
+
+    phase: str
+    data: Data
+    estimate: Estimate
+    types: Int[Tensor, " neuron"] | None = None
+
+
+def sampling_stride(total: int, frames: int) -> int:
+    """Every how many of the recorded frames one is sampled, to read about ``frames``."""
+    return max(1, total // frames)
+
+
+def prepare(
+    recording: Recording,
+    axis: Axis,
+    frames: int,
+    windows: int,
+    device: torch.device | str = "cpu",
+) -> Data:
+    """Sample about ``frames`` frames at a constant stride and express them on the axis.
+
+    Args:
+        recording: activity and derivative, Float["time neuron"].
+        axis: knots of the function tables.
+        frames: number of frames to sample [frames].
+        windows: number of equal parts of the recording in which Ω is constant.
+        device: where the sweeps will run.
+    """
+    total, neurons = recording.activity.shape
+    shard = Shard.here(neurons)
+    activities, derivatives = (
+        recording.activity[:, shard.own],
+        recording.derivative[:, shard.own],
+    )
+    stride = sampling_stride(total, frames)
+    sampled = torch.arange(0, total, stride)
+    blocks, power = [], torch.zeros((), dtype=torch.double, device=device)
+    normal = torch.zeros(activities.shape[1], axis.knots, axis.knots, device=device)
+    mean = derivatives[::stride].mean(0).to(device)[:, None]
+    for index in sampled.split(BLOCK):
+        activity = activities[index].to(device).T.contiguous()
+        derivative = derivatives[index].to(device).T.contiguous()
+        block = Block(axis.coordinate(activity), derivative, index.to(device))
+        gram(normal, *locate(block.position))
+        power += ((derivative - mean) ** 2).sum()
+        blocks.append(block)
+    modulated = recording.modulated[shard.own].to(device)
+    whole = float(shard.all_reduce(power))
+    return Data(axis, tuple(blocks), total, windows, modulated, normal, whole, shard)
+
+
+def network_input(
+    data: Data, estimate: Estimate, left: Tensor, fraction: Tensor
+) -> Float[Tensor, "neuron time"]:
+    """Σ_j W_ij·ψ_j(x_j): what each neuron receives before the modulation by Ω."""
+    drive = torch.empty_like(fraction)
+    for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
+        messages = data.shard.all_gather(evaluate(table, left, fraction))
+        drive[rows] = estimate.connectivity[rows] @ messages
+    return drive
+
+
+def pooled(
+    values: Float[Tensor, "neuron *rest"], pool: Tensor | None, shard: Shard
+) -> Float[Tensor, "neuron *rest"]:
+    """Sum over the neurons of each pool in all shards, handed back to every member."""
+    if pool is None:
+        return values
+    total = torch.zeros(int(pool.max()) + 1, *values.shape[1:], device=values.device)
+    own = pool[shard.own]
+    return shard.all_reduce(total.index_add_(0, own, values))[own]

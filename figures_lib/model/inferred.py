@@ -1,0 +1,178 @@
+"""The inferred model and the record of how it was found."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from jaxtyping import Bool, Float, Int
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from figures_lib.learner import FieldNetwork, GraphNetwork
+from figures_lib.model.gnn import GNN
+from figures_lib.model.siren import Siren
+
+
+@dataclass(frozen=True)
+class SweepReport:
+    """What one sweep reports.
+
+    Attributes:
+        index: running number of the sweep.
+        phase: "shared", "neuron" or "type": how many neurons share a function.
+        loss: unexplained fraction of the variance of x'.
+        seconds: duration of the sweep [s].
+        knots: activity at the knots of the tables.
+        update: φ_i at the knots [1/time unit].
+        transfer: ψ_i at the knots, largest magnitude over the recording 1.
+    """
+
+    index: int
+    phase: str
+    loss: float
+    seconds: float
+    knots: Float[Tensor, " knot"]
+    update: Float[Tensor, "neuron knot"]
+    transfer: Float[Tensor, "neuron knot"]
+
+
+@dataclass(frozen=True)
+class History:
+    """The course of an inference: every sweep, and the embedding cloud while it forms."""
+
+    sweeps: tuple[SweepReport, ...]
+    embedding_steps: Float[Tensor, "step neuron embedding"]
+
+
+@dataclass(frozen=True)
+class Model:
+    """Equation (2) as inferred: GNN, field network and types, in the gauge of the paper.
+
+    Attributes:
+        gnn: W* (divided by the known gain), embeddings a_i, networks φ* and ψ*.
+        siren: Ω*(x, y, t).
+        types: the type found for each neuron.
+        positions: (x, y) of each neuron.
+        modulated: neurons that receive the field.
+        frames: length of the recording that time t = 0…1 spans [frames].
+        windows: equal parts of the recording in which Ω* is constant.
+        loss: unexplained fraction of the variance of x' with the final networks.
+        history: how it was found.
+    """
+
+    gnn: GNN
+    siren: Siren
+    types: Int[Tensor, " neuron"]
+    positions: Float[Tensor, "neuron 2"]
+    modulated: Bool[Tensor, " neuron"]
+    frames: int
+    windows: int
+    loss: float
+    history: History
+
+    @torch.no_grad()
+    def update(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
+        """φ*(a_k, x) of each found type k at the given activities."""
+        return self.gnn.update_function(self._type_embedding(), x)
+
+    @torch.no_grad()
+    def transfer(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "*receiver type x"]:
+        """ψ* of each found type of sender; for ψ*(a_i, a_j, x) of each pair of types."""
+        embedding = self._type_embedding()
+        if self.gnn.config.transfer != "pair":
+            return self.gnn.transfer_function(embedding, x)
+        return torch.stack(
+            [
+                self.gnn.transfer_function(embedding, x, receiver=one.expand_as(embedding))
+                for one in embedding
+            ]
+        )
+
+    @torch.no_grad()
+    def field(self, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame input"]:
+        """Ω* of the modulated neurons at the given frames: the SIREN at the window's centre."""
+        here = self.positions[self.modulated]
+        windows, place = (frames * self.windows // self.frames).unique(return_inverse=True)
+        times = window_centres(self.windows)[windows]
+        return torch.stack([self.siren(field_points(here, time)) for time in times])[place]
+
+    def save(self, folder: Path) -> None:
+        """Write the model into an existing folder (safetensors and JSON)."""
+        save_file(_contiguous(self.gnn.state_dict()), folder / "gnn.safetensors")
+        save_file(_contiguous(self.siren.state_dict()), folder / "siren.safetensors")
+        sweeps = self.history.sweeps
+        arrays = {
+            "types": self.types,
+            "positions": self.positions,
+            "modulated": self.modulated,
+            "embedding_steps": self.history.embedding_steps,
+        }
+        for sweep in sweeps:
+            for name in ("knots", "update", "transfer"):
+                arrays[f"sweep{sweep.index}.{name}"] = getattr(sweep, name)
+        save_file(_contiguous(arrays), folder / "model.safetensors")
+        about = {
+            "graph_network": self.gnn.config.model_dump(),
+            "field_network": self.siren.config.model_dump(),
+            "frames": self.frames,
+            "windows": self.windows,
+            "loss": self.loss,
+            "sweeps": [
+                {
+                    key: value
+                    for key, value in asdict(sweep).items()
+                    if not torch.is_tensor(value)
+                }
+                for sweep in sweeps
+            ],
+        }
+        (folder / "model.json").write_text(json.dumps(about, indent=1), encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Model":
+        """Read what :meth:`save` wrote."""
+        about = json.loads((folder / "model.json").read_text(encoding="utf-8"))
+        arrays = load_file(folder / "model.safetensors")
+        gnn = GNN(GraphNetwork(**about["graph_network"]), len(arrays["types"]))
+        gnn.load_state_dict(load_file(folder / "gnn.safetensors"))
+        siren = Siren(FieldNetwork(**about["field_network"]))
+        siren.load_state_dict(load_file(folder / "siren.safetensors"))
+        names = ("knots", "update", "transfer")
+        sweeps = tuple(
+            SweepReport(
+                **entry | {name: arrays[f"sweep{entry['index']}.{name}"] for name in names}
+            )
+            for entry in about["sweeps"]
+        )
+        history = History(sweeps, arrays["embedding_steps"])
+        kept = {name: arrays[name] for name in ("types", "positions", "modulated")}
+        return cls(
+            gnn=gnn,
+            siren=siren,
+            frames=about["frames"],
+            windows=about["windows"],
+            loss=about["loss"],
+            history=history,
+            **kept,
+        )
+
+    def _type_embedding(self) -> Float[Tensor, "type embedding"]:
+        """The embedding that the neurons of each type share."""
+        count = int(self.types.max()) + 1
+        first = [int((self.types == k).nonzero()[0, 0]) for k in range(count)]
+        return self.gnn.embedding[first]
+
+
+def window_centres(windows: int) -> Float[Tensor, " window"]:
+    """Time of the centre of each window as a fraction of the recording."""
+    return (torch.arange(windows) + 0.5) / windows
+
+
+def field_points(positions: Float[Tensor, "point 2"], time: Tensor) -> Float[Tensor, "point 3"]:
+    """Arguments (x, y, t) of the field network; t runs from 0 to 1 over the recording."""
+    return torch.cat([positions, time.to(positions).expand(len(positions), 1)], 1)
+
+
+def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}

@@ -1,0 +1,57 @@
+"""What a model of a neuron has to provide."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from figures_lib.section import Finite, Section
+
+Parameters = Mapping[str, Tensor]  # by name; their shapes broadcast against the activity
+Function = Callable[[Tensor, Parameters], Tensor]
+
+
+class NeuronParameters(Section):
+    """Parameters of one neuron type.
+
+    Attributes:
+        gain: g of equation (1), by which a neuron multiplies what it receives.
+    """
+
+    gain: Finite = 10.0
+
+
+def no_known_cause(neuron_types: Sequence[Any], time_step: float) -> str:
+    """What to change if activity grew without bound and nothing more is known."""
+    return "lower simulation.noise, simulation.time_step, or the gain or self_coupling"
+
+
+@dataclass(frozen=True)
+class NeuronModel:
+    """The two functions of equation (1), and the parameters of a neuron type.
+
+    Attributes:
+        parameters: section of one entry of ``neuron_types``; its fields are the parameters.
+        update: φ(x; parameters), the dynamics of a neuron by itself [1/time unit].
+        transfer: ψ(x; parameters), what a neuron of activity x sends, dimensionless.
+        likely_cause: parameters of the types and Δt → why activity grew without bound, and
+            what to change, for the message of an error.
+    """
+
+    parameters: type[NeuronParameters]
+    update: Function
+    transfer: Function
+    likely_cause: Callable[[Sequence[Any], float], str] = no_known_cause
+
+
+def of_each_neuron(
+    neuron_types: tuple[NeuronParameters, ...], types: Int[Tensor, " neuron"]
+) -> dict[str, Tensor]:
+    """Every parameter as one value per neuron, looked up by the type of the neuron."""
+    names = type(neuron_types[0]).model_fields
+    return {
+        name: torch.tensor([getattr(k, name) for k in neuron_types])[types] for name in names
+    }

@@ -1,0 +1,163 @@
+"""Files of results: whole or absent, written by one process at a time, checked when read."""
+
+import errno
+import hashlib
+import json
+import os
+import platform
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import psutil
+from filelock import FileLock, Timeout
+
+from figures_lib.errors import ConfigError, OneLineError
+
+LOCK = ".lock"  # in a folder of results, while a process writes there
+PATIENCE = 0.3  # seconds to wait for a lock whose holder is just ending
+REFUSALS = {  # by the disk: no program can go on, but the next one may
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.EIO, errno.ENOTDIR, errno.EEXIST),
+}
+
+
+def refusal(error: BaseException) -> str | None:
+    """What the disk says in an exception, or None if it is about something else."""
+    if isinstance(error, OSError) and error.errno in REFUSALS:
+        return os.strerror(error.errno)
+    # as safetensors reports it, or shutil of one file of many
+    found = re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))
+    if found and int(found.group(1)) in REFUSALS:
+        return os.strerror(int(found.group(1)))
+    return None
+
+
+@contextmanager
+def writing(place: Path) -> Iterator[None]:
+    """Turn a refusal of the disk into one line that names the place.
+
+    Raises:
+        StorageError: the disk is full, or may not be written.
+    """
+    try:
+        yield
+    except Exception as error:
+        reason = refusal(error)
+        if reason is None:
+            raise
+        raise StorageError(
+            f"{place}: cannot be written ({reason}); free some space or name another folder, "
+            "then give the same command again"
+        ) from None
+
+
+@contextmanager
+def exclusive(folder: Path, option: str = "--out", lock: str = LOCK) -> Iterator[None]:
+    """Hold a folder of results for this process alone; a killed process holds nothing.
+
+    Args:
+        folder: made if need be.
+        option: of the command line, named if the folder cannot be had.
+        lock: name of the file in it that is held.
+
+    Raises:
+        ConfigError: the folder cannot be written, or another process holds it.
+    """
+    held, note = FileLock(folder / lock), folder / f"{lock}.owner"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held.acquire(timeout=PATIENCE)
+    except Timeout:
+        raise ConfigError(
+            f"{option}: {folder} is in use by process {_holder(note)}; wait for its end or "
+            "name another folder"
+        ) from None
+    except OSError as error:
+        raise ConfigError(
+            f"{option}: {folder} cannot be written ({error.strerror}); name another folder"
+        ) from None
+    try:
+        with suppress(OSError):  # a full disk has no room for a note, but may for a result
+            note.write_text(str(os.getpid()), encoding="utf-8")
+        yield
+    finally:
+        for file in (note, folder / lock):
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        held.release()
+
+
+def _holder(note: Path) -> str:
+    """The number of the process that holds a folder, as it noted it there."""
+    try:
+        return note.read_text(encoding="utf-8") or "unknown"
+    except OSError:
+        return "unknown"
+
+
+def part_of(path: Path) -> Path:
+    """Where to write a file before it is renamed into its place; removes what the dead left."""
+    for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
+        if abandoned(leftover):
+            leftover.unlink(missing_ok=True)
+    return path.with_name(f".{path.stem}.{owner()}{path.suffix}")
+
+
+def owner() -> str:
+    """This process, among those of all machines that share a folder."""
+    return f"{os.getpid()}@{re.sub('[^A-Za-z0-9-]', '-', platform.node())}"
+
+
+def abandoned(part: Path) -> bool:
+    """Whether no other living process writes ``.NAME.OWNER.*``, something unfinished.
+
+    Nobody knows what lives on another machine.
+    """
+    process, _, machine = part.name.split(".")[2].partition("@")
+    if machine and machine != owner().partition("@")[2]:
+        return False
+    if not process.isdigit() or int(process) == os.getpid():
+        return True
+    return not psutil.pid_exists(int(process))
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file in one move, so that an interrupted process leaves no half file.
+
+    Raises:
+        StorageError: the disk is full, or may not be written.
+    """
+    part = part_of(path)
+    try:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            part.replace(path)
+    except StorageError:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read what :func:`write_json` wrote.
+
+    Raises:
+        ConfigError: it is not there, or something else.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{path}: cannot be read ({reason:.120}); write it again") from None
+    if not isinstance(content, dict):
+        raise ConfigError(f"{path}: expected a mapping, found {content!r:.60}; write it again")
+    return content
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

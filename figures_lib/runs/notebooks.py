@@ -1,0 +1,115 @@
+"""Execution of the notebooks by papermill."""
+
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import nbformat
+import papermill
+
+from figures_lib.paths import ROOT
+from figures_lib.runs.run import Run, input_files
+from figures_lib.runs.files import part_of
+
+FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
+NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")
+SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
+RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
+VIEW = "application/vnd.jupyter.widget-view+json"  # what a notebook holds of a widget
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+def execute_notebooks(
+    run: Run,
+    config: Path,
+    overrides: Mapping[str, Any],
+    report: Callable[[str], None],
+    names: Sequence[str] = NOTEBOOKS,
+) -> None:
+    """Execute notebooks in order into the folder ``notebooks`` of a run.
+
+    They run in the root of the repository and are given relative paths, so that no executed
+    notebook holds a path of this machine.
+
+    Args:
+        run: what they show; its hash is noted in every notebook.
+        config: its experiment file.
+        overrides: dotted keys and values.
+        report: called with one line a notebook.
+        names: which notebooks.
+
+    Raises:
+        papermill.exceptions.PapermillExecutionError: a cell failed.
+    """
+    folder = run.out / "notebooks"
+    inputs = input_files(run.experiment)
+    folder.mkdir(parents=True, exist_ok=True)
+    parameters = {
+        "config": os.path.relpath(config.resolve(), ROOT),
+        "out": os.path.relpath(run.out, ROOT),
+        "overrides": {
+            **overrides,
+            **{key: os.path.relpath(path, ROOT) for key, path in inputs.items()},
+        },
+        "seed": None,
+    }
+    for number, name in enumerate(names, start=1):
+        started = time.perf_counter()
+        report(f"[{number}/{len(names)}] {name} …")
+        source, target = ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb"
+        _execute(source, target, parameters, ROOT, {RUN_HASH: run.config_hash})
+        report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
+
+
+def summarise(results: Path) -> Path:
+    """Execute the summary of a parameter study beside its ``results.csv``.
+
+    Returns:
+        The executed notebook, ``summary.ipynb``.
+
+    Raises:
+        papermill.exceptions.PapermillExecutionError: a cell failed.
+    """
+    target = results.with_name("summary.ipynb")
+    _execute(SUMMARY, target, {"results": results.name}, results.parent)
+    return target
+
+
+def _execute(
+    source: Path,
+    target: Path,
+    parameters: dict[str, Any],
+    folder: Path,
+    about: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Execute one notebook in a folder; it is at its place when it is complete."""
+    part = part_of(target)
+    try:
+        notebook = papermill.execute_notebook(
+            str(source),
+            str(part),
+            parameters=parameters,
+            kernel_name=KERNEL["name"],
+            cwd=str(folder),
+            progress_bar=False,
+            extra_arguments=["--log-level=CRITICAL"],  # its end by interrupt is no error
+        )
+        notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
+        notebook.metadata.pop("papermill", None)  # it records the paths of this machine
+        notebook.metadata |= about
+        drop_widgets(notebook)
+        papermill.iorw.write_ipynb(notebook, str(part))
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def drop_widgets(notebook: nbformat.NotebookNode) -> None:
+    """Forget widgets, whose kernel is gone; what stands for them without one stays."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            output.get("data", {}).pop(VIEW, None)

@@ -1,0 +1,1 @@
+"""Scores: where the inferred model meets the truth."""

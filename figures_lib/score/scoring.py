@@ -1,0 +1,252 @@
+"""Scores: the only place where the inferred model meets the truth.
+
+The true model is expressed in the convention of the inferred one before they are compared:
+ψ of each type is scaled to maximum 1 over the visited activity and the true weights of its
+senders by the inverse. Nothing of the truth rescales the rows of W* or Ω*; the scores named
+gauge-free do that on purpose, and are the limit of what the raw ones can reach.
+"""
+
+import json
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from safetensors.torch import load_file, save_file
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from figures_lib.infer import gauge
+from figures_lib.infer.diagnosis import identifiability
+from figures_lib.model.inferred import Model
+from figures_lib.recording import Recording
+from figures_lib.score.rollout import roll_out
+from figures_lib.simulate.truth import Truth
+
+ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
+FIELD_FRAMES = 2000  # at most so many frames are compared between Ω* and Ω
+GAUGE_ROUNDS = 20  # alternating regressions that find the gauge-free scales
+LOSS_FRAMES = 256  # frames on which the final networks are evaluated
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Metrics, and the arrays that the figures compare.
+
+    Attributes:
+        metrics: the keys that need the truth, e.g. ``connectivity.r2``.
+        connectivity_true: W in the ψ convention of the model, Float["neuron neuron"].
+        connectivity_learned: W*.
+        x: activity over the range that each true type visits.
+        update_true: φ of each true type over ``x`` [1/time unit].
+        update_learned: φ* of the found type that covers each true type.
+        transfer_true: ψ of each true type over ``x``, maximum 1.
+        transfer_learned: ψ* likewise (mean over receiver types for the pair variant).
+        type_of_cluster: the true type that each found type covers.
+    """
+
+    metrics: dict[str, float | int | list[str]]
+    connectivity_true: Float[Tensor, "neuron neuron"]
+    connectivity_learned: Float[Tensor, "neuron neuron"]
+    x: Float[Tensor, "type x"]
+    update_true: Float[Tensor, "type x"]
+    update_learned: Float[Tensor, "type x"]
+    transfer_true: Float[Tensor, "type x"]
+    transfer_learned: Float[Tensor, "type x"]
+    type_of_cluster: Int[Tensor, " cluster"]
+
+    def save(self, folder: Path) -> None:
+        """Write into an existing folder (JSON and safetensors)."""
+        arrays = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "metrics"}
+        save_file(
+            {name: array.contiguous() for name, array in arrays.items()},
+            folder / "scores.safetensors",
+        )
+        text = json.dumps(self.metrics, indent=1)
+        (folder / "scores.json").write_text(text, encoding="utf-8")
+
+    @classmethod
+    def load(cls, folder: Path) -> "Scores":
+        """Read what :meth:`save` wrote."""
+        metrics = json.loads((folder / "scores.json").read_text(encoding="utf-8"))
+        return cls(metrics=metrics, **load_file(folder / "scores.safetensors"))
+
+
+def score(recording: Recording, truth: Truth, model: Model) -> Scores:
+    """Compare the inferred model with the truth.
+
+    Args:
+        recording: the recording that the model was inferred from.
+        truth: connectivity, types, field and functions of the simulation.
+        model: inferred model.
+
+    Returns:
+        Metrics and comparable arrays.
+
+    Source: Figure 3 d (connectivity), e (field) and the learned functions.
+    """
+    accuracy, type_of_cluster, cluster_of_type = match_types(model.types, truth.types)
+    x = gauge.visited_grid(recording.activity, truth.types)
+    update_true = truth.update(x)
+    transfer_true = truth.transfer(x)
+    scale = gauge.transfer_scale(transfer_true)
+    transfer_true = transfer_true / scale[:, None]
+    update_learned, transfer_learned, learned_scale = _functions(model, x, cluster_of_type)
+
+    connectivity_true = truth.connectivity * scale[truth.types]
+    learned = model.gnn.connectivity.detach() * learned_scale[truth.types]
+    r2, slope = fit_line(connectivity_true, learned)
+    metrics: dict[str, float | int | list[str]] = {
+        "connectivity.r2": r2,
+        "connectivity.slope": slope,
+        "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
+        "types.accuracy": accuracy,
+        "types.n_found": int(model.types.max()) + 1,
+        "phi.max_error": _worst_error(update_true, update_learned),
+        "psi.max_error": _worst_error(transfer_true, transfer_learned),
+        "loss.final": final_loss(recording, model),
+        "external_input.windows": model.windows,
+    }
+    metrics |= _score_field(truth, model)
+    metrics |= _score_roll_out(recording, truth, model)
+    metrics |= identifiability(recording)
+    return Scores(
+        metrics,
+        connectivity_true,
+        learned,
+        x,
+        update_true,
+        update_learned,
+        transfer_true,
+        transfer_learned,
+        type_of_cluster,
+    )
+
+
+def fit_line(true: Tensor, learned: Tensor) -> tuple[float, float]:
+    """R² and slope of the least-squares line learned = slope·true + offset."""
+    x, y = true.flatten().double(), learned.flatten().double()
+    x, y = x - x.mean(), y - y.mean()
+    covariance, power = x @ y, x @ x
+    if power == 0 or y @ y == 0:
+        return 0.0, 0.0
+    return float(covariance**2 / (power * (y @ y))), float(covariance / power)
+
+
+def gauge_free_r2(
+    true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"]
+) -> float:
+    """R² after the row and column scales that fit the truth best."""
+    return fit_line(true.double(), fit_scales(true, learned))[0]
+
+
+def fit_scales(
+    true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"]
+) -> Float[Tensor, "neuron neuron"]:
+    """Learned weights with the row and column scales that fit the truth best.
+
+    They are the part that activity alone cannot tell. Found by alternating regressions.
+    """
+    true, scaled = true.double(), learned.double()
+    for _ in range(GAUGE_ROUNDS):
+        for dim in (1, 0):
+            scaled = scaled * best_scales(true, scaled, dim)
+    return scaled
+
+
+def best_scales(true: Tensor, learned: Tensor, dim: int) -> Tensor:
+    """The factors, constant along ``dim``, by which ``learned`` comes closest to the truth."""
+    power = (learned**2).sum(dim, keepdim=True).clamp_min(1e-30)
+    return (true * learned).sum(dim, keepdim=True) / power
+
+
+def match_types(
+    found: Int[Tensor, " neuron"], true: Int[Tensor, " neuron"]
+) -> tuple[float, Int[Tensor, " cluster"], Int[Tensor, " type"]]:
+    """Accuracy under the best one-to-one matching, and who covers whom.
+
+    Returns:
+        The share of neurons in matched types; for each found type the true type most common
+        in it; for each true type the found type most common in it.
+    """
+    counts = torch.zeros(int(found.max()) + 1, int(true.max()) + 1, dtype=torch.long)
+    counts.index_put_((found, true), torch.ones_like(found), accumulate=True)
+    rows, columns = linear_sum_assignment(-counts.numpy())
+    accuracy = float(counts.numpy()[rows, columns].sum() / len(true))
+    return accuracy, counts.argmax(1), counts.argmax(0)
+
+
+def final_loss(recording: Recording, model: Model) -> float:
+    """Unexplained fraction of the variance of x' with the final networks (no truth needed)."""
+    count = 4 if model.gnn.config.transfer == "pair" else LOSS_FRAMES
+    frames = torch.linspace(0, len(recording.activity) - 1, count).long()
+    field = torch.ones(count, len(model.types))
+    if model.modulated.any():
+        field[:, model.modulated] = model.field(frames)
+    field = field * recording.gain
+    target = recording.derivative[frames]
+    with torch.no_grad():
+        error = target - model.gnn(recording.activity[frames], field)
+    return float((error**2).sum() / ((target - target.mean(0)) ** 2).sum())
+
+
+def _functions(
+    model: Model, x: Float[Tensor, "type x"], cluster_of_type: Int[Tensor, " type"]
+) -> tuple[Tensor, Tensor, Tensor]:
+    """φ*, ψ* and the scale of ψ* of the found type that covers each true type."""
+    update, transfer, scales = [], [], []
+    for grid, cluster in zip(x, cluster_of_type, strict=True):
+        grids = grid.expand(int(model.types.max()) + 1, -1)
+        update.append(model.update(grids)[cluster])
+        values = model.transfer(grids)[..., cluster, :]
+        values = values.mean(0) if values.dim() == 2 else values
+        scales.append(gauge.transfer_scale(values))
+        transfer.append(values / scales[-1])
+    return torch.stack(update), torch.stack(transfer), torch.stack(scales)
+
+
+def _worst_error(true: Float[Tensor, "type x"], learned: Float[Tensor, "type x"]) -> float:
+    """Largest deviation as a fraction of the range of the true function, worst type."""
+    spread = (true.amax(1) - true.amin(1)).clamp_min(1e-12)
+    return float(((true - learned).abs().amax(1) / spread).max())
+
+
+def _score_field(truth: Truth, model: Model) -> dict[str, float]:
+    """R² of Ω* against Ω over modulated neurons and frames, raw and with row scales fitted."""
+    if not model.modulated.any():
+        return {"external_input.r2": np.nan, "external_input.r2_gauge_free": np.nan}
+    frames = torch.linspace(0, model.frames - 1, min(FIELD_FRAMES, model.frames)).long()
+    true, learned = truth.field_at(frames).double(), model.field(frames).double()
+    ratio = best_scales(true, learned, 0)
+    return {
+        "external_input.r2": fit_line(true, learned)[0],
+        "external_input.r2_gauge_free": fit_line(true, learned * ratio)[0],
+    }
+
+
+def _score_roll_out(recording: Recording, truth: Truth, model: Model) -> dict[str, float | int]:
+    """R² of a noise-free roll-out from a state that was never visited.
+
+    The state takes each neuron's activity from another frame, so that it has the right
+    marginal distributions but is not part of the recording. The horizon is two time units,
+    over which a neuron forgets its own state but a trajectory has not yet diverged.
+    """
+    total = len(recording.activity)
+    frames = min(ROLLOUT_FRAMES, total)
+    generator = torch.Generator().manual_seed(0)
+    chosen = torch.randint(total, (len(model.types),), generator=generator)
+    start = recording.activity[chosen, torch.arange(len(model.types))].clone()
+    first = (total - frames) // 2
+    learned = roll_out(model, recording.gain, start, first, frames, recording.time_step)
+    field = torch.ones(frames, len(model.types))
+    if model.modulated.any():
+        field[:, model.modulated] = truth.field_at(torch.arange(first, first + frames))
+    true, dynamics = [start], truth.dynamics
+    for omega in field[:-1]:
+        change = dynamics.derivative(true[-1], omega)
+        true.append(true[-1] + recording.time_step * change)
+    return {
+        "rollout.r2": fit_line(torch.stack(true), learned)[0],
+        "rollout.horizon_frames": frames,
+    }

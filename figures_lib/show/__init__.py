@@ -1,0 +1,1 @@
+"""Viewers of the built site and widgets of a live kernel."""

@@ -1,0 +1,1 @@
+"""Simulation: the hidden movie, the network, and Euler–Maruyama integration."""

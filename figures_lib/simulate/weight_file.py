@@ -1,0 +1,80 @@
+"""A connectivity matrix that a user brings as a file."""
+
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from safetensors import safe_open
+from torch import Tensor
+
+from figures_lib.errors import ConfigError
+
+HEADERS = {  # of .npy files, by version
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
+
+
+def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
+    """W from a .npy, .npz or .safetensors file of one N×N matrix.
+
+    Raises:
+        ConfigError: the file cannot be used.
+    """
+    where = f"connectivity.source: {path}"
+    try:
+        array = _decode(path, neurons, where)
+    except ConfigError:
+        raise
+    except FileNotFoundError:
+        raise ConfigError(f"{where}: no such file; correct the path") from None
+    except Exception as error:  # damaged files raise anything from BadZipFile to TypeError
+        reason = " ".join(str(error).split())
+        raise ConfigError(f"{where}: cannot be read ({reason:.120}); write it again") from None
+    if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
+        raise ConfigError(f"{where}: entries of type {array.dtype}; write real numbers")
+    with np.errstate(over="ignore"):  # what float32 cannot hold turns infinite
+        weights = array.astype(np.float32, order="C")
+    if not np.isfinite(weights).all():
+        raise ConfigError(f"{where}: contains NaN or infinite entries; replace them")
+    return torch.from_numpy(weights)
+
+
+def _decode(path: Path, neurons: int, where: str) -> np.ndarray:
+    """The matrix as it is stored; the shape in its header is looked at before it is read."""
+    if path.suffix == ".npy":
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        _check_shape(array.shape, neurons, where)
+        return array
+    if path.suffix == ".npz":
+        with zipfile.ZipFile(path) as archive:
+            member = archive.open(_only(archive.namelist(), neurons, where))
+            read_header = HEADERS[np.lib.format.read_magic(member)]
+            _check_shape(read_header(member)[0], neurons, where)
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays[arrays.files[0]]
+    if path.suffix == ".safetensors":
+        with safe_open(path, framework="numpy") as tensors:
+            name = _only(list(tensors.keys()), neurons, where)
+            _check_shape(tuple(tensors.get_slice(name).get_shape()), neurons, where)
+            return tensors.get_tensor(name)
+    raise ConfigError(f"{where}: unknown format; give a .npy, .npz or .safetensors file")
+
+
+def _only(names: Sequence[str], neurons: int, where: str) -> str:
+    if len(names) != 1:
+        raise ConfigError(
+            f"{where}: holds {len(names)} arrays; keep one {neurons}×{neurons} matrix"
+        )
+    return names[0]
+
+
+def _check_shape(shape: tuple[int, ...], neurons: int, where: str) -> None:
+    if shape != (neurons, neurons):
+        raise ConfigError(
+            f"{where}: shape {shape}, but simulation.neurons = {neurons} needs "
+            f"({neurons}, {neurons}); change one of the two"
+        )

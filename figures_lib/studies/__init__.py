@@ -1,0 +1,1 @@
+"""Parameter studies: many runs, on one machine or a cluster."""

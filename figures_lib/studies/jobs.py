@@ -1,0 +1,131 @@
+"""A run of a parameter sweep as a worker does it, in two tasks: simulate, and the rest.
+
+All state is in the folder of the run, and complete or absent. Its stages are linked to those
+of the sweep, so that what two runs have in common is computed once.
+"""
+
+import json
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from distributed import get_worker
+from papermill.exceptions import PapermillExecutionError
+
+from figures_lib.errors import ConfigError, InferenceError, SimulationError
+from figures_lib.runs.files import write_json
+from figures_lib.runs.notebooks import FIGURE_3, execute_notebooks
+from figures_lib.runs.run import Run, open_run
+
+SURE = (ConfigError, SimulationError, InferenceError)  # happen again if tried again
+STAGES = Path("..", "..", "stages")  # of the sweep, seen from the folder of a run
+_ONE_RUN = threading.Lock()  # torch has one random state and one peak of memory a process
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run, described for a worker whose working directory may be another.
+
+    Attributes:
+        config: experiment file.
+        overrides: dotted keys and values.
+        out: folder of the run, ``SWEEP/runs/NAME``.
+        notebooks: whether the notebooks of Figure 3 are executed too.
+    """
+
+    config: str
+    overrides: Mapping[str, Any]
+    out: str
+    notebooks: bool
+
+    def open(self) -> Run:
+        """The run, its folder made and its stages linked to those of the sweep."""
+        run = open_run(self.config, self.out, self.overrides)
+        run.out.mkdir(parents=True, exist_ok=True)
+        (run.out / STAGES).resolve().mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            (run.out / "stages").symlink_to(STAGES, target_is_directory=True)
+        return run
+
+    def finished(self) -> bool:
+        """Whether nothing is left to do."""
+        pages = [self._file(f"notebooks/{name}.ipynb") for name in FIGURE_3]
+        return self.open().finished and (
+            not self.notebooks or all(page.exists() for page in pages)
+        )
+
+    def metrics(self) -> dict[str, Any]:
+        """The metrics of a finished run."""
+        return json.loads(self._file("metrics.json").read_text(encoding="utf-8"))
+
+    def known_failure(self) -> str | None:
+        """Why just this configuration and code failed earlier, if it would do so again."""
+        with suppress(FileNotFoundError):
+            told = json.loads(self._file("failure.json").read_text(encoding="utf-8"))
+            return told["reason"] if told["key"] == self.open().key("score") else None
+        return None
+
+    def simulate(self) -> str | None:
+        """The first task; returns why it failed, if it did."""
+        with _ONE_RUN:
+            _take_gpu()
+            return self._attempt(lambda: self.open().simulate())
+
+    def complete(self, problem: str | None) -> tuple[float, str | None]:
+        """The second task, given the answer of the first: seconds, and why it failed."""
+        started = time.perf_counter()
+        if problem is None:
+            with _ONE_RUN:
+                _take_gpu()
+                problem = self._attempt(self._finish)
+        return time.perf_counter() - started, problem
+
+    def _finish(self) -> None:
+        run = self.open()
+        if self.notebooks:
+            execute_notebooks(run, Path(self.config), self.overrides, _unheard, FIGURE_3)
+        run.score()
+        self._file("failure.json").unlink(missing_ok=True)
+
+    def _attempt(self, work: Callable[[], Any]) -> str | None:
+        """Do it; whatever ends one run must not end the sweep."""
+        try:
+            work()
+        except SURE as error:
+            reason = one_line_of(error)
+            key = self.open().key("score")
+            write_json(self._file("failure.json"), {"key": key, "reason": reason})
+            return reason
+        except Exception as error:
+            return one_line_of(error)
+        return None
+
+    def _file(self, name: str) -> Path:
+        return Path(self.out, name)
+
+
+def one_line_of(error: BaseException) -> str:
+    """An exception as the reason that ``results.csv`` gives."""
+    if isinstance(error, PapermillExecutionError):
+        text = f"{error.ename}: {error.evalue}"
+    elif isinstance(error, SURE):
+        text = str(error)
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return " ".join(text.split())[:300]
+
+
+def _unheard(_line: str) -> None:
+    pass
+
+
+def _take_gpu() -> None:
+    """The GPU of this worker: those of an embedded cluster are numbered."""
+    with suppress(ValueError):  # no worker, or one with another kind of name, takes the first
+        if torch.cuda.device_count() > 1:
+            torch.cuda.set_device(int(get_worker().name) % torch.cuda.device_count())

@@ -1,0 +1,86 @@
+"""``results.csv`` and ``results.parquet``: one row a run, what it varied, how it ended."""
+
+import csv
+import json
+import os
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+from pyarrow import parquet
+
+from figures_lib.errors import ConfigError
+
+Row = dict[str, Any]
+NAME, STATUS, REASON = "run", "status", "reason"
+
+
+class Status(StrEnum):
+    """How a run of a parameter study ended."""
+
+    DONE = "done"
+    FAILED = "failed"
+    MISSING = "missing"
+
+
+def write_results(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows in one move; columns in the order in which rows first name them.
+
+    Lists and mappings are written as JSON, None as an empty cell. A Parquet file beside it
+    holds the same; a column there whose values have no common type is JSON throughout.
+    """
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    with part.open("w", newline="", encoding="utf-8") as file:
+        table = csv.DictWriter(file, columns, restval="")
+        table.writeheader()
+        table.writerows({key: _text(value) for key, value in row.items()} for row in rows)
+    part.replace(path)
+    cells = {key: _column([row.get(key) for row in rows]) for key in columns}
+    parquet.write_table(pyarrow.table(cells), part)
+    part.replace(path.with_suffix(".parquet"))
+
+
+def read_results(path: Path) -> list[Row]:
+    """Read what :func:`write_results` wrote; empty cells become None.
+
+    Raises:
+        ConfigError: there is no such file.
+    """
+    if not path.is_file():
+        raise ConfigError(f"results: {path} is no file; name the results.csv of a sweep")
+    with path.open(newline="", encoding="utf-8") as file:
+        return [
+            {key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)
+        ]
+
+
+def varied_keys(rows: Sequence[Row]) -> list[str]:
+    """The keys that a sweep varies: the columns between the name of a run and its status."""
+    columns = list(rows[0])
+    return columns[columns.index(NAME) + 1 : columns.index(STATUS)]
+
+
+def _column(values: Sequence[Any]) -> pyarrow.Array:
+    plain = [_text(one) if isinstance(one, list | dict) else one for one in values]
+    try:
+        return pyarrow.array(plain)
+    except (pyarrow.ArrowInvalid, pyarrow.ArrowTypeError):
+        return pyarrow.array([None if one is None else json.dumps(one) for one in values])
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _value(text: str) -> Any:
+    if not text:
+        return None
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
