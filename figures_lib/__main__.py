@@ -37,7 +37,7 @@ TOLD = [one.__name__ for one in (SimulationError, InferenceError, StorageError)]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 when done, 2 for bad input, 1 for anything else."""
     try:
-        options = _parser().parse_args(arguments)
+        options = command_parser().parse_args(arguments)
         return options.command(options) or 0
     except ConfigError as error:
         line = " ".join(str(error).split())
@@ -74,7 +74,8 @@ class _Parser(argparse.ArgumentParser):
         raise ConfigError(f"{message}; see {self.prog} --help")
 
 
-def _parser() -> argparse.ArgumentParser:
+def command_parser() -> argparse.ArgumentParser:
+    """All commands and their options."""
     parser = _Parser(prog="python -m figures_lib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="execute all notebooks of Figure 3 into a folder")

@@ -54,7 +54,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return tree
 
 
-class _Loader(yaml.SafeLoader):
+class Loader(yaml.SafeLoader):
     """YAML in which 1e-3 is a number, a key is given once, and nothing is repeated by name.
 
     YAML 1.1, as PyYAML reads it, demands 1.0e-3, takes the last of several equal keys, and
@@ -80,7 +80,7 @@ class _Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-_Loader.add_implicit_resolver(
+Loader.add_implicit_resolver(
     "tag:yaml.org,2002:float",
     re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
     list("-+0123456789"),
@@ -94,7 +94,7 @@ def parse(text: str) -> Any:
         yaml.YAMLError: it is not YAML.
     """
     try:
-        return yaml.load(text, _Loader)
+        return yaml.load(text, Loader)
     except yaml.YAMLError:
         raise
     except Exception as error:  # a month 13, a number of 5000 digits, a thousand brackets

@@ -161,9 +161,9 @@ def held(folder: Path) -> Path:
     """An output folder that another living process holds; it lets go when its parent ends."""
     (folder / "out").mkdir()
     code = (
-        "import fcntl, os, sys\nfile = open(sys.argv[1], 'w')\nfcntl.flock(file, 2)\n"
-        "print(os.getpid(), file=file, end='', flush=True)\nprint('held', flush=True)\n"
-        "sys.stdin.read()"
+        "import os, sys, filelock\nlock = filelock.FileLock(sys.argv[1])\nlock.acquire()\n"
+        "open(sys.argv[1] + '.owner', 'w').write(str(os.getpid()))\n"
+        "print('held', flush=True)\nsys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(folder / "out" / LOCK)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}

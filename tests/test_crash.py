@@ -149,7 +149,8 @@ def test_one_thread_or_two_simulate_a_large_network_alike(tmp_path):
     """Its products are shared among the cores, as those of small networks are not."""
     script = (
         "import sys\nfrom figures_lib.config import load_experiment\n"
-        "from figures_lib.simulate.integrate import simulate_to_disk\nfrom pathlib import Path\n"
+        "from figures_lib.simulate.integrate import simulate_to_disk\n"
+        "from pathlib import Path\n"
         f"experiment = load_experiment(sys.argv[1], {LARGE!r})\n"
         "simulate_to_disk(experiment, Path(sys.argv[2]))"
     )

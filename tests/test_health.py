@@ -10,8 +10,9 @@ from test_pipeline import FAST
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError, SimulationError
-from figures_lib.infer import algorithm, diagnosis, networks
+from figures_lib.infer import algorithm, networks
 from figures_lib.infer.algorithm import infer
+from figures_lib.infer.connectivity import inverse
 from figures_lib.infer.diagnosis import identifiability
 from figures_lib.infer.shards import Shard
 from figures_lib.recording import Recording
@@ -179,7 +180,7 @@ def test_fewer_frames_than_neurons_are_named(tiny):
     assert found["identifiability.rank"] == 19  # the mean takes one
     assert found["identifiability.unresolved_neurons"] == 24
     assert found["identifiability.reasons"] == ["20 frames are too few for 24 neurons"]
-    assert infer(short, tiny[0]).gnn.connectivity.isfinite().all()
+    assert infer(short, tiny[0].learner).gnn.connectivity.isfinite().all()
 
 
 def test_silent_neurons_get_no_weights(tiny):
@@ -199,15 +200,13 @@ def test_the_inverse_without_trouble_is_the_plain_one():
     silent = torch.zeros(30, dtype=torch.bool)
     exact = torch.linalg.inv(gram.double())
     assert torch.allclose(
-        diagnosis.inverse(gram.clone(), silent, Shard(len(gram))).double(), exact, atol=1e-7
+        inverse(gram.clone(), silent, Shard(len(gram))).double(), exact, atol=1e-7
     )
     silent[3] = True
-    found = diagnosis.inverse(gram.clone(), silent, Shard(len(gram)))
+    found = inverse(gram.clone(), silent, Shard(len(gram)))
     rest = ~silent
     exact = torch.linalg.inv(gram[rest][:, rest].double())
     assert torch.allclose(found[rest][:, rest].double(), exact, atol=1e-7)
     assert (found[3] == 0).all() and (found[:, 3] == 0).all()
     with pytest.raises(InferenceError, match="no inverse"):
-        diagnosis.inverse(
-            torch.full((4, 4), torch.nan), torch.zeros(4, dtype=torch.bool), Shard(4)
-        )
+        inverse(torch.full((4, 4), torch.nan), torch.zeros(4, dtype=torch.bool), Shard(4))

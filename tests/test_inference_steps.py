@@ -8,7 +8,7 @@ from conftest import SMALL, TEST_CONFIG
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError
-from figures_lib.infer import algorithm, gauge
+from figures_lib.infer import algorithm, assembly, gauge
 from figures_lib.infer.algorithm import converge, infer
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, locate, resample
@@ -95,7 +95,7 @@ def test_windows_are_chosen_anew_between_the_rounds(passed):
 
 def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
     def sampled(**changes):
-        return next(converge(small.recording, _changed(**changes))).data.frames
+        return next(converge(small.recording, _changed(**changes).learner)).data.frames
 
     assert sampled() == 3000
     monkeypatch.setattr(algorithm, "LEAST_FRAMES", 500)
@@ -103,7 +103,7 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
     assert sampled(**{"inference.frames_per_neuron": 25.0}) == 1000
     assert sampled(**{"inference.frames_per_neuron": 2.0}) == 500
     windows = next(
-        converge(small.recording, _changed(**{"inference.window": 900}))
+        converge(small.recording, _changed(**{"inference.window": 900}).learner)
     ).data.windows
     assert windows == 4
 
@@ -138,7 +138,7 @@ def test_every_receiver_type_begins_with_the_same_functions(passed):
 
 def test_scaling_the_transfer_functions_leaves_every_message_alone(small, passed):
     stage = passed[-1]
-    functions, connectivity = algorithm._scale_transfer(small.recording, stage, stage.types)
+    functions, connectivity = assembly.scale_transfer(small.recording, stage, stage.types)
     update, transfer, density = functions
     estimate, types = stage.estimate, stage.types
     assert update.shape == density.shape == (2, 32)
@@ -160,22 +160,22 @@ def test_each_group_of_receivers_has_its_own_scale(small, passed):
     split = algorithm.split_receivers(own, stage.types, Shard(40))
     split.transfer[1] *= 3
     split.connectivity[split.receivers[1]] /= 3
-    parts = algorithm._scale_transfer(
+    parts = assembly.scale_transfer(
         small.recording, replace(stage, estimate=split), stage.types
     )
-    whole = algorithm._scale_transfer(small.recording, stage, stage.types)
+    whole = assembly.scale_transfer(small.recording, stage, stage.types)
     assert torch.allclose(parts[0][1], whole[0][1].expand(2, -1, -1), atol=1e-5)
     assert torch.allclose(parts[1], whole[1], rtol=1e-4, atol=1e-5)
 
 
 def test_rows_are_matched_and_the_field_takes_what_they_lose(small, passed, monkeypatch):
     stage, recording, experiment = passed[-1], small.recording, small.experiment
-    _, driven = algorithm._scale_transfer(recording, stage, stage.types)
-    fitted, real = [], algorithm.fitting.fit_field
+    _, driven = assembly.scale_transfer(recording, stage, stage.types)
+    fitted, real = [], assembly.networks.fit_field
     monkeypatch.setattr(
-        algorithm.fitting, "fit_field", lambda *told: (fitted.append(told), real(*told))[1]
+        assembly.networks, "fit_field", lambda *told: (fitted.append(told), real(*told))[1]
     )
-    found, _ = algorithm._match_rows(recording, experiment, stage, driven)
+    found, _ = assembly.match_rows(recording, experiment.learner, stage, driven)
     rows = recording.modulated
     weights = driven / 10  # the known gain
     assert torch.allclose(found[~rows], weights[~rows])
@@ -197,8 +197,8 @@ def test_rows_without_gain_have_no_weights(small, passed):
     gain = small.recording.gain.clone()
     gain[[3, 30]], gain[5] = 0, 40
     recording = replace(small.recording, gain=gain)
-    _, driven = algorithm._scale_transfer(recording, passed[-1], passed[-1].types)
-    found, _ = algorithm._match_rows(recording, small.experiment, passed[-1], driven)
+    _, driven = assembly.scale_transfer(recording, passed[-1], passed[-1].types)
+    found, _ = assembly.match_rows(recording, small.experiment.learner, passed[-1], driven)
     assert (found[[3, 30]] == 0).all()
     assert torch.allclose(found[31], driven[31] / 10)
     assert found.isfinite().all()
@@ -207,21 +207,21 @@ def test_rows_without_gain_have_no_weights(small, passed):
 def test_reference_rows_are_unmodulated_and_not_too_many(monkeypatch):
     connectivity = torch.arange(40.0)[:, None] * torch.ones(1, 40)
     modulated = torch.arange(40) % 4 == 0
-    rows = algorithm._reference_rows(connectivity, modulated, Shard(40))[:, 0]
+    rows = assembly.reference_rows(connectivity, modulated, Shard(40))[:, 0]
     assert rows.tolist() == [n for n in range(40) if n % 4]
-    monkeypatch.setattr(algorithm, "REFERENCE", 16)
-    rows = algorithm._reference_rows(connectivity, modulated, Shard(40))[:, 0]
+    monkeypatch.setattr(assembly, "REFERENCE", 16)
+    rows = assembly.reference_rows(connectivity, modulated, Shard(40))[:, 0]
     assert rows.tolist() == [n for n in range(40) if n % 4][::2]
-    assert len(algorithm._reference_rows(connectivity, modulated | True, Shard(40))) == 0
+    assert len(assembly.reference_rows(connectivity, modulated | True, Shard(40))) == 0
 
 
 def test_reference_rows_of_a_shard_leave_room_for_the_others(monkeypatch):
     """The second of two processes fills in its own rows; the sum of all is the whole."""
-    monkeypatch.setattr(Shard, "sum", lambda _, values: values)
-    monkeypatch.setattr(Shard, "whole", lambda _, values: torch.cat([values, values]))
+    monkeypatch.setattr(Shard, "all_reduce", lambda _, values: values)
+    monkeypatch.setattr(Shard, "all_gather", lambda _, values: torch.cat([values, values]))
     connectivity = torch.arange(20, 40.0)[:, None] * torch.ones(1, 40)
     modulated = torch.arange(20) % 2 == 0
-    rows = algorithm._reference_rows(connectivity, modulated, Shard(40, 1, 2))[:, 0]
+    rows = assembly.reference_rows(connectivity, modulated, Shard(40, 1, 2))[:, 0]
     assert rows.tolist() == [0] * 10 + list(range(21, 40, 2))
 
 
@@ -242,7 +242,7 @@ def test_the_other_variants_share_as_they_say(small, transfer):
 
 def test_the_seed_of_inference_starts_the_networks_and_nothing_else(small):
     def networks(**changes):
-        gnn = infer(small.recording, _changed(**changes)).gnn
+        gnn = infer(small.recording, _changed(**changes).learner).gnn
         return gnn.connectivity.detach(), gnn.embedding.detach()
 
     first, other = small.model.gnn, networks(**{"inference.seed": 5})

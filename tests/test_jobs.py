@@ -13,7 +13,7 @@ from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
 from figures_lib.runs.notebooks import RUN_HASH
 from figures_lib.studies import jobs
-from figures_lib.studies.batch import _job
+from figures_lib.studies.batch import job_of
 from figures_lib.studies.points import load_study
 from figures_lib.studies.studies import HARDLY_TRAINED
 
@@ -23,7 +23,7 @@ SOME = ("01_model", "04_panels")  # of the notebooks
 @pytest.fixture
 def job(tmp_path):
     sweep = load_study(written(tmp_path, overrides=HARDLY_TRAINED))
-    return _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
+    return job_of(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
 
 
 def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
@@ -35,7 +35,7 @@ def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
     movie = {"external_input.source": str(tmp_path / "movie.npy")}
     path = written(tmp_path, grid={"simulation.noise": [0.5]}, overrides=HARDLY_TRAINED | movie)
     sweep = load_study(path)
-    job = _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=True)
+    job = job_of(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=True)
     assert job.complete(None)[1] is None
     folder = Path(job.out)
     for name in SOME:
@@ -93,7 +93,7 @@ def test_a_worker_elsewhere_finds_the_inputs(tmp_path, monkeypatch):
     np.save("movie.npy", np.ones((3, 4, 4), np.float32))
     movie = {"external_input.source": "movie.npy"}
     sweep = load_study(written(tmp_path, overrides=HARDLY_TRAINED | movie))
-    job = _job(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
+    job = job_of(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
     monkeypatch.chdir(ROOT)
     assert job.open().experiment.external_input.source == str(tmp_path / "movie.npy")
     assert job.open().experiment.device == "cpu"

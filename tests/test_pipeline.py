@@ -16,7 +16,7 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
-from figures_lib.__main__ import _parser
+from figures_lib.__main__ import command_parser
 from figures_lib.config import load_experiment
 from figures_lib.errors import ConfigError
 from figures_lib.runs import files, stages
@@ -99,7 +99,7 @@ def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, chan
 def test_changed_code_recomputes_its_stage(tmp_path, computed, monkeypatch, module, stages):
     open_run(TEST_CONFIG, tmp_path, FAST).score()
     computed.clear()
-    monkeypatch.setitem(keys._LOADED, f"figures_lib.{module}", "edited")
+    monkeypatch.setitem(keys.LOADED, f"figures_lib.{module}", "edited")
     keys.code_version.cache_clear()
     open_run(TEST_CONFIG, tmp_path, FAST).score()
     monkeypatch.undo()
@@ -251,7 +251,7 @@ def test_the_command_of_a_run_repeats_it(file, changes, command):
     told = command_for(wanted.model_dump(mode="json"))
     assert command in told
     if "figures_lib run" in told:
-        options = _parser().parse_args(shlex.split(told)[3:])
+        options = command_parser().parse_args(shlex.split(told)[3:])
         overrides = dict(text.split("=", 1) for text in options.overrides)
         assert load_experiment(ROOT / options.config, overrides) == wanted
 
@@ -265,7 +265,7 @@ def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkey
     write = {
         "json": lambda: files.write_json(tmp_path / "a.json", {"a": next(number)}),
         "figure": lambda: save_figure(run, plt.figure(figsize=(next(number), 1)), "a"),
-        "viewer": lambda: viewers._write(run, "a", {}, {"a": next(number)}),
+        "viewer": lambda: viewers.write_data(run, "a", {}, {"a": next(number)}),
     }[writer]
     write()
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}

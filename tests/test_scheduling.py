@@ -15,7 +15,7 @@ from test_pipeline import METRIC_KEYS
 
 from figures_lib.__main__ import main
 from figures_lib.studies import batch
-from figures_lib.studies.batch import _finished, _progress, _started
+from figures_lib.studies.batch import local_cluster, outcomes, progress_lines
 from figures_lib.studies.jobs import Job
 from figures_lib.studies.points import load_study
 from figures_lib.studies.results import read_results
@@ -70,7 +70,7 @@ def test_a_gpu_is_given_to_one_run_at_a_time(tmp_path, device, most):
         ) as cluster,
         Client(cluster) as client,
     ):
-        ended = {name for name, _, problem in _finished(client, jobs) if problem is None}
+        ended = {name for name, _, problem in outcomes(client, jobs) if problem is None}
     assert ended == set(jobs)
     assert at_once(tmp_path) == most
 
@@ -79,7 +79,7 @@ def test_workers_share_the_cores_and_are_seen_from_here_only(monkeypatch):
     cores = len(os.sched_getaffinity(0))
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     for workers in (1, 2):
-        with _started(workers, 4) as client:
+        with local_cluster(workers, 4) as client:
             threads = client.run(torch.get_num_threads)
             assert list(threads.values()) == [max(1, cores // workers)] * workers
             assert os.environ["OMP_NUM_THREADS"] != "7"
@@ -95,8 +95,8 @@ def test_a_run_that_ends_every_worker_fails_alone(tmp_path, monkeypatch):
         name: Stub(name, {}, str(tmp_path), False, deadly=name == "bad")
         for name in ("bad", "good")
     }
-    with _started(1, 2) as client:
-        ended = {name: problem for name, _, problem in _finished(client, jobs)}
+    with local_cluster(1, 2) as client:
+        ended = {name: problem for name, _, problem in outcomes(client, jobs)}
     assert ended["good"] is None
     assert "KilledWorker" in ended["bad"]
     assert len(list(tmp_path.glob("*-bad-*"))) == 2  # again, alone: it is to blame
@@ -104,7 +104,7 @@ def test_a_run_that_ends_every_worker_fails_alone(tmp_path, monkeypatch):
 
 def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
     lines = []
-    with _progress(4, 1, lines.append) as step:
+    with progress_lines(4, 1, lines.append) as step:
         step("done a")
         step("failed b")
     assert lines == ["[2/4] done a", "[3/4] failed b"]
@@ -113,7 +113,7 @@ def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
 
 def test_progress_is_a_bar_with_the_time_left_in_a_terminal(capsys, monkeypatch):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
-    with _progress(4, 1, pytest.fail) as step:
+    with progress_lines(4, 1, pytest.fail) as step:
         time.sleep(0.2)
         step("done a")
         time.sleep(0.2)
@@ -165,7 +165,7 @@ def test_default_is_a_worker_a_core_and_never_more_than_runs(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)))
     monkeypatch.setattr(batch, "LocalCluster", lambda **given: _raise(given))
     for runs, workers in ((9, 3), (2, 2)):
-        with pytest.raises(Started) as started, _started(None, runs):
+        with pytest.raises(Started) as started, local_cluster(None, runs):
             pass
         assert started.value.args[0]["n_workers"] == workers
     assert len(load_study(SWEEP).points) == 4

@@ -223,5 +223,5 @@ def test_type_accuracy_is_that_of_the_best_matching():
 def test_the_worst_error_is_of_the_range_of_each_function():
     true = torch.tensor([[0.0, 0.1, 0.2], [5.0, 9.0, 15.0]])
     learned = true + torch.tensor([[0.0, 0.05, 0.0], [-1.0, 0.0, 0.5]])
-    assert scoring._worst_error(true, learned) == pytest.approx(0.25)
-    assert scoring._worst_error(true, true + torch.tensor([[0.0], [4.0]])) == pytest.approx(0.4)
+    assert scoring.worst_error(true, learned) == pytest.approx(0.25)
+    assert scoring.worst_error(true, true + torch.tensor([[0.0], [4.0]])) == pytest.approx(0.4)

@@ -216,7 +216,7 @@ def test_a_chunk_is_advanced_in_its_own_buffers():
     places = [tensor.data_ptr() for tensor in (states, slopes, noise)]
     results = []
     for _ in range(2):
-        integrate.advance(chunk, truth.connectivity, truth.parameters(), 0.01)
+        integrate.advance(chunk, truth.dynamics, 0.01)
         results.append(states.clone())
     assert torch.equal(*results)
     assert [tensor.data_ptr() for tensor in (states, slopes, noise)] == places

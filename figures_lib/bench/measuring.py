@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import math
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.benchmark.utils.timer import timer  # waits for the accelerator, if any
+from torch.utils.flop_counter import FlopCounterMode
 
 POLL = 0.002  # seconds between two looks at the memory of the process
 
@@ -72,28 +74,41 @@ def exponent(sizes: Sequence[float | int], values: Sequence[float | int]) -> flo
 class Work(TorchDispatchMode):
     """Counts what the operations inside do; a context manager.
 
+    Operations are counted by torch's ``FlopCounterMode``, which is told of the factorisations
+    and solves that it does not know; elementwise ones are not counted.
+
     Attributes:
-        flops: floating-point operations of products, factorisations and solves; the
-            elementwise ones are not counted.
         bytes: what every operation reads and writes, as if nothing stayed in a cache.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.flops = 0.0
-        self.bytes = 0.0
+        self.bytes = 0
+        self._counter = FlopCounterMode(display=False, custom_mapping=_FLOPS)
+
+    @property
+    def flops(self) -> int:
+        """Floating-point operations of products, factorisations and solves."""
+        return self._counter.get_total_flops()
+
+    def __enter__(self) -> "Work":
+        """Start to count."""
+        self._counter.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        """Stop to count."""
+        super().__exit__(*error)
+        self._counter.__exit__(*error)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None):
-        """Run one operation and count it."""
+        """Run one operation and count its bytes."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         if not func.is_view:
-            tensors = [
-                leaf for leaf in tree_leaves((args, kwargs, result)) if torch.is_tensor(leaf)
-            ]
-            self.bytes += sum(map(_bytes, tensors))
-            count = _FLOPS.get(func.overloadpacket)
-            self.flops += count(args) if count else 0.0
+            leaves = tree_leaves((args, kwargs, result))
+            self.bytes += sum(_bytes(leaf) for leaf in leaves if torch.is_tensor(leaf))
         return result
 
 
@@ -102,25 +117,28 @@ def _bytes(tensor: Tensor) -> int:
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-def _product(args: Any) -> float:
-    left, right = args[-2:]
-    return 2.0 * left.numel() * (right.shape[-1] if right.dim() > 1 else 1)
+def _product(matrix: Sequence[int], vector: Sequence[int], **_: Any) -> int:
+    return 2 * math.prod(matrix)
 
 
-def _factorisation(share: float) -> Callable[[Any], float]:
-    """Share of n³ operations for each n×n matrix."""
-    return lambda args: share * args[0].numel() * args[0].shape[-1]
+def _product_added(total: Any, left: Sequence[int], right: Sequence[int], **_: Any) -> int:
+    return 2 * math.prod(left) * right[-1]
 
 
-_FLOPS: dict[Any, Callable[[Any], float]] = {
-    torch.ops.aten.mm: _product,
-    torch.ops.aten.bmm: _product,
+def _cholesky(matrix: Sequence[int], *_: Any, **__: Any) -> int:
+    return math.prod(matrix) * matrix[-1] // 3
+
+
+def _solve(matrix: Sequence[int], *_: Any, **__: Any) -> int:
+    return 2 * math.prod(matrix) * matrix[-1] // 3
+
+
+_FLOPS: dict[Any, Callable[..., int]] = {  # of operations that FlopCounterMode does not know
     torch.ops.aten.mv: _product,
-    torch.ops.aten.addmm: _product,
-    torch.ops.aten.addmm_: _product,
-    torch.ops.aten.linalg_cholesky_ex: _factorisation(1 / 3),
-    torch.ops.aten.cholesky_inverse: _factorisation(2 / 3),
-    torch.ops.aten._linalg_solve_ex: _factorisation(2 / 3),
+    torch.ops.aten.addmm_: _product_added,
+    torch.ops.aten.linalg_cholesky_ex: _cholesky,
+    torch.ops.aten.cholesky_inverse: _solve,
+    torch.ops.aten._linalg_solve_ex: _solve,
 }
 
 

@@ -30,8 +30,8 @@ def assemble(
     assert last.types is not None
     coarse, fine, types, shard = single.data, last.data, last.types, last.data.shard
     device, config = types.device, learner.graph_network
-    functions, connectivity = _scale_transfer(recording, last, types)
-    connectivity, siren = _match_rows(recording, learner, last, connectivity)
+    functions, connectivity = scale_transfer(recording, last, types)
+    connectivity, siren = match_rows(recording, learner, last, connectivity)
 
     knots = coarse.axis.values(device)
     scale = networks.network_scale(knots, coarse.mean_density)
@@ -54,10 +54,10 @@ def assemble(
     )
 
 
-def _scale_transfer(
+def scale_transfer(
     recording: Recording, state: State, types: Int[Tensor, " sender"]
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Float[Tensor, "neuron sender"]]:
-    """Convention (i): the largest |ψ| of each type over its visited activity becomes 1.
+    """Convention (i): the largest absolute ψ of each type where its activity goes becomes 1.
 
     Returns φ, ψ and the density of each type at the knots, and W to go with them.
     """
@@ -77,14 +77,14 @@ def _scale_transfer(
     return (shard.all_gather(estimate.update)[members], transfer, means), connectivity
 
 
-def _match_rows(
+def match_rows(
     recording: Recording, learner: Learner, state: State, driven: Tensor
 ) -> tuple[Float[Tensor, "neuron sender"], Siren]:
     """Connectivity without the gain, and the field network, both in convention (ii)."""
     data, shard, rows = state.data, state.data.shard, state.data.modulated
     gain = recording.gain[shard.own].to(rows.device)[:, None]
     connectivity = driven / torch.where(gain == 0, 1.0, gain)
-    reference = _reference_rows(connectivity, rows, shard)
+    reference = reference_rows(connectivity, rows, shard)
     known = rows.new_zeros(len(reference))
     scales = torch.ones_like(connectivity[:, 0])
     scales[rows] = gauge.row_scales(
@@ -114,7 +114,7 @@ def _match_rows(
     return torch.where(gain == 0, 0.0, connectivity / scales[:, None]), siren
 
 
-def _reference_rows(
+def reference_rows(
     connectivity: Float[Tensor, "neuron sender"], modulated: Tensor, shard: Shard
 ) -> Float[Tensor, "reference sender"]:
     """Some rows of W without modulation, from all shards."""

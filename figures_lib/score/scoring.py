@@ -103,8 +103,8 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
         "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
         "types.accuracy": accuracy,
         "types.n_found": int(model.types.max()) + 1,
-        "phi.max_error": _worst_error(update_true, update_learned),
-        "psi.max_error": _worst_error(transfer_true, transfer_learned),
+        "phi.max_error": worst_error(update_true, update_learned),
+        "psi.max_error": worst_error(transfer_true, transfer_learned),
         "loss.final": final_loss(recording, model),
         "external_input.windows": model.windows,
     }
@@ -206,7 +206,7 @@ def _functions(
     return torch.stack(update), torch.stack(transfer), torch.stack(scales)
 
 
-def _worst_error(true: Float[Tensor, "type x"], learned: Float[Tensor, "type x"]) -> float:
+def worst_error(true: Float[Tensor, "type x"], learned: Float[Tensor, "type x"]) -> float:
     """Largest deviation as a fraction of the range of the true function, worst type."""
     spread = (true.amax(1) - true.amin(1)).clamp_min(1e-12)
     return float(((true - learned).abs().amax(1) / spread).max())

@@ -141,7 +141,7 @@ def movie(run: Run) -> Viewer:
         "spread": round_up(3 * _deviation(difference)),
         "bound": round_up(3 * _deviation(activity)),
     }
-    _write(run, "movie", arrays, about)
+    write_data(run, "movie", arrays, about)
     return Viewer("movie", "The hidden movie, true and learned, and the activity")
 
 
@@ -169,7 +169,7 @@ def connectivity(run: Run) -> Viewer:
             "fitted": pair_scores(true, fitted, types),
         },
     }
-    _write(run, "connectivity", arrays, about)
+    write_data(run, "connectivity", arrays, about)
     return Viewer("connectivity", "Learned against true weights, edge by edge")
 
 
@@ -256,7 +256,7 @@ def functions(run: Run) -> Viewer:
         "loss": scores.metrics["loss.final"],
         "sweeps": [{"phase": one.phase, "loss": one.loss} for one in model.history.sweeps],
     }
-    _write(run, "functions", arrays, about)
+    write_data(run, "functions", arrays, about)
     return Viewer("functions", "Update and transfer functions while they form")
 
 
@@ -269,7 +269,7 @@ def traces(run: Run) -> Viewer:
         "types": exact(truth.types[shown], np.uint8),
         "activity": quantised(recording.activity[:TRACE_FRAMES][:, shown].T),
     }
-    _write(run, "traces", arrays, {"spacing": SPACING, "timeStep": recording.time_step})
+    write_data(run, "traces", arrays, {"spacing": SPACING, "timeStep": recording.time_step})
     return Viewer("traces", "Activity of chosen neurons")
 
 
@@ -278,7 +278,7 @@ def siren(run: Run) -> Viewer:
     label, model = "The learned field at any place and time", run.infer()
     side = round(float(model.modulated.sum()) ** 0.5)
     if not side:
-        _write(run, "siren", {}, {"side": 0})
+        write_data(run, "siren", {}, {"side": 0})
         return Viewer("siren", label)
     network = model.siren
     layers = [*network.hidden, network.output]
@@ -296,7 +296,7 @@ def siren(run: Run) -> Viewer:
         "low": float(f"{low:.2f}"),
         "high": float(f"{high:.2f}"),
     }
-    size = _write(run, "siren", arrays, about).stat().st_size
+    size = write_data(run, "siren", arrays, about).stat().st_size
     asks = f"Load the field network ({size / 1e6:.1f} MB) and run it here"
     return Viewer("siren", label, asks)
 
@@ -317,7 +317,9 @@ def round_up(value: float) -> float:
     return float(f"{np.ceil(value / power) * power:.1g}")
 
 
-def _write(run: Run, name: str, arrays: Mapping[str, Packed], about: Mapping[str, Any]) -> Path:
+def write_data(
+    run: Run, name: str, arrays: Mapping[str, Packed], about: Mapping[str, Any]
+) -> Path:
     """Write ``viewers/NAME.js`` into the folder of the run."""
     place = run.out / "viewers" / f"{name}.js"
     described = {**about, "colours": TYPE_COLOURS}

@@ -72,7 +72,7 @@ def run_study(
         on_gpu = torch.cuda.is_available() if client is None else _has_gpu(client)
         rows = {point.name: _row(point) for point in sweep.points}
         jobs = {
-            point.name: _job(sweep.config, point, out, on_gpu, notebooks)
+            point.name: job_of(sweep.config, point, out, on_gpu, notebooks)
             for point in sweep.points
             if point.problem is None
         }
@@ -82,12 +82,14 @@ def run_study(
         write_results(out / "results.csv", list(rows.values()))
         report(f"{len(rows)} runs, {len(waiting)} to do: {out / 'results.csv'}")
         if waiting and client is None:
-            client = stack.enter_context(_started(workers, len(waiting)))
+            client = stack.enter_context(local_cluster(workers, len(waiting)))
         if waiting and client is not None:
             if find_spec("bokeh") is not None:
                 report(f"dashboard: {client.dashboard_link}")
-            step = stack.enter_context(_progress(len(rows), len(rows) - len(waiting), report))
-            for name, seconds, problem in _finished(client, waiting):
+            step = stack.enter_context(
+                progress_lines(len(rows), len(rows) - len(waiting), report)
+            )
+            for name, seconds, problem in outcomes(client, waiting):
                 _settle(rows[name], waiting[name], problem)
                 write_results(out / "results.csv", list(rows.values()))
                 step(_line(rows[name], seconds))
@@ -100,7 +102,7 @@ def run_here(sweep: Study, out: Path) -> list[Row]:
     for point in sweep.points:
         rows.append(_row(point))
         if point.problem is None:
-            job = _job(sweep.config, point, out.resolve(), on_gpu, notebooks=False)
+            job = job_of(sweep.config, point, out.resolve(), on_gpu, notebooks=False)
             problem = job.known_failure()
             if problem is None and not job.finished():
                 _, problem = job.complete(None)
@@ -113,7 +115,7 @@ def _row(point: Point) -> Row:
     return {NAME: point.name, **point.varied, STATUS: status, REASON: point.problem}
 
 
-def _job(config: Path, point: Point, out: Path, on_gpu: bool, notebooks: bool) -> Job:
+def job_of(config: Path, point: Point, out: Path, on_gpu: bool, notebooks: bool) -> Job:
     """The job of a run; where it computes and what it reads is not left to the worker."""
     experiment = open_run(config, out, point.overrides).experiment
     told = {key: os.path.abspath(path) for key, path in input_files(experiment).items()}
@@ -137,7 +139,7 @@ def _line(row: Row, seconds: float) -> str:
     return f"{row[STATUS]} {row[NAME]} {seconds:.1f} s  {told}"
 
 
-def _finished(client: Client, jobs: dict[str, Job]) -> Iterator[tuple[str, float, str | None]]:
+def outcomes(client: Client, jobs: dict[str, Job]) -> Iterator[tuple[str, float, str | None]]:
     """Name, seconds and problem of each job as it ends.
 
     dask blames the death of a worker on every task that it held, also on those that waited
@@ -202,7 +204,7 @@ def _connected(scheduler: str, report: Report) -> Iterator[Client]:
 
 
 @contextmanager
-def _started(workers: int | None, runs: int) -> Iterator[Client]:
+def local_cluster(workers: int | None, runs: int) -> Iterator[Client]:
     """A cluster of processes on this machine that share its cores, or take a GPU each."""
     cores, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     workers = min(workers or gpus or cores, runs)
@@ -244,7 +246,7 @@ def _has_gpu(client: Client) -> bool:
 
 
 @contextmanager
-def _progress(total: int, done: int, report: Report) -> Iterator[Report]:
+def progress_lines(total: int, done: int, report: Report) -> Iterator[Report]:
     """A line a run: above a bar in a terminal, numbered elsewhere; both tell what is left."""
     bar = tqdm(total=total, initial=done, unit="run", disable=not sys.stdout.isatty())
     with bar:
