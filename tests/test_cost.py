@@ -37,7 +37,9 @@ def test_memory_of_the_sweeps_is_as_counted():
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     cost = inference_cost(NEURONS, FRAMES, experiment_of(NEURONS, FRAMES, **FAST).learner)
     counted = sum(
-        need.bytes for need in cost.needs if not need.what.startswith(("training", "embeddings"))
+        need.bytes
+        for need in cost.needs
+        if not need.what.startswith(("training", "embeddings"))
     )
     assert 0.85 * counted < int(answer.stdout) < 1.15 * counted + LIBRARIES
 

@@ -72,12 +72,12 @@ def test_an_incomplete_stage_is_computed_again(finished, tmp_path, caplog, how):
     if how == "lost file":
         (folder / "siren.safetensors").unlink()
     elif how == "lost done":
-        (folder / stages.DONE).unlink()
+        (folder / stages.RECORD).unlink()
     elif how == "cut done":
-        (folder / stages.DONE).write_text('{"stage": ')
+        (folder / stages.RECORD).write_text('{"stage": ')
     elif how == "altered done":
-        told = (folder / stages.DONE).read_text()
-        (folder / stages.DONE).write_text(told.replace('"seconds": ', '"seconds": 9'))
+        told = (folder / stages.RECORD).read_text()
+        (folder / stages.RECORD).write_text(told.replace('"seconds": ', '"seconds": 9'))
     else:  # a checkpoint of another configuration, put in its place by hand
         other = tmp_path / "other"
         open_run(TEST_CONFIG, other, FAST | {"seed": 7}).infer()
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
         files = [path.relative_to(ours) for path in ours.rglob("*") if path.is_file()]
         assert files
         for file in files:
-            if file.name not in (stages.DONE, "model.json"):  # they hold seconds
+            if file.name not in (stages.RECORD, "model.json"):  # they hold seconds
                 assert (ours / file).read_bytes() == (theirs / file).read_bytes(), file
     assert metrics_of(tmp_path) == metrics_of(finished)
 

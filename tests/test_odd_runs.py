@@ -17,7 +17,7 @@ import figures_lib as fl
 from figures_lib.config import load_experiment
 from figures_lib.draw.figures import evenly
 from figures_lib.model.gnn import GNN
-from figures_lib.model.inferred import History, Model
+from figures_lib.model.inferred import History, Model, SweepReport
 from figures_lib.model.siren import Siren
 from figures_lib.recording import Recording
 from figures_lib.runs.notebooks import execute_notebooks

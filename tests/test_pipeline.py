@@ -16,10 +16,12 @@ import torch
 from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
+from figures_lib import paths
 from figures_lib.__main__ import command_parser
 from figures_lib.config import load_experiment
-from figures_lib.errors import ConfigError
-from figures_lib.runs import files, stages
+from figures_lib.draw.saving import save_figure
+from figures_lib.errors import ConfigError, StorageError
+from figures_lib.runs import files, keys, stages
 from figures_lib.runs import run as run_module
 from figures_lib.runs.provenance import command_for
 from figures_lib.runs.run import open_run
@@ -271,7 +273,7 @@ def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkey
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert before
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(files.StorageError, match="free some space"):
+    with pytest.raises(StorageError, match="free some space"):
         write()
     after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     assert {path: after[path] for path in before} == before
@@ -361,7 +363,7 @@ def test_a_folder_of_results_is_found_from_anywhere(tmp_path, monkeypatch):
     """An executed notebook names it as seen from the root, and may be opened elsewhere."""
     for folder in ("repository/runs/mine", "elsewhere"):
         (tmp_path / folder).mkdir(parents=True)
-    monkeypatch.setattr(run_module, "ROOT", tmp_path / "repository")
+    monkeypatch.setattr(paths, "ROOT", tmp_path / "repository")
     monkeypatch.chdir(tmp_path / "elsewhere")
     mine = tmp_path / "repository" / "runs" / "mine"
     assert open_run(TEST_CONFIG, "runs/mine").out == mine

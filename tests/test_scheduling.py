@@ -19,7 +19,7 @@ from figures_lib.studies.batch import local_cluster, outcomes, progress_lines
 from figures_lib.studies.jobs import Job
 from figures_lib.studies.points import load_study
 from figures_lib.studies.results import read_results
-from figures_lib.studies.studies import SWEEPS, TINY
+from figures_lib.studies.studies import HARDLY_TRAINED, SWEEPS
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ def test_progress_is_a_bar_with_the_time_left_in_a_terminal(capsys, monkeypatch)
 def test_the_study_of_noise_has_one_row_a_run_with_every_metric(tmp_path, monkeypatch):
     tree = yaml.safe_load((SWEEPS / "noise.yaml").read_text())
     tree["overrides"] |= {"simulation.neurons": 16, "simulation.input_neurons": 4}
-    tree["overrides"] |= {"simulation.frames": 400, "simulation.warm_up": 5} | TINY
+    tree["overrides"] |= {"simulation.frames": 400, "simulation.warm_up": 5} | HARDLY_TRAINED
     path, out = tmp_path / "noise.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(tree))
     monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
@@ -144,7 +144,7 @@ def test_the_study_of_noise_has_one_row_a_run_with_every_metric(tmp_path, monkey
 def test_a_cluster_without_workers_is_waited_for(tmp_path, monkeypatch, capsys):
     """Those of a queue may start hours later; who waits is told so."""
     monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
-    path = written(tmp_path, grid={"simulation.noise": [1.0]}, overrides=TINY)
+    path = written(tmp_path, grid={"simulation.noise": [1.0]}, overrides=HARDLY_TRAINED)
     with LocalCluster(
         n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None
     ) as cluster:

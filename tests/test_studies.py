@@ -62,7 +62,7 @@ def test_spread_is_over_the_seeds_of_a_value():
 
 
 def test_results_in_the_folder_go_first(tmp_path, monkeypatch):
-    monkeypatch.setattr("figures_lib.studies.STUDIES", ("noise",))
+    monkeypatch.setattr("figures_lib.studies.studies.STUDIES", ("noise",))
     run = open_run(TEST_CONFIG, tmp_path)
     here = study_results(run)["noise"]
     assert [row["status"] for row in here] == ["done", "done"]

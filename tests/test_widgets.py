@@ -279,7 +279,7 @@ def test_training_stops_keeps_its_estimate_and_goes_on(kernel: Kernel) -> None:
     assert kernel.ask("(training.running, len(training.sweeps))") == [False, count]
     assert kernel.ask("training.stage.estimate.loss == training.sweeps[-1].loss")
     kernel.do(
-        "from figures_lib.scoring import gauge_free_r2",
+        "from figures_lib.score.scoring import gauge_free_r2",
         "found = training.stage.estimate.connectivity",
         "r2 = gauge_free_r2(playground.truth.connectivity, found)",
     )

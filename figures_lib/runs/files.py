@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 from filelock import FileLock, Timeout
 
-from figures_lib.errors import ConfigError, OneLineError
+from figures_lib.errors import ConfigError, StorageError
 
 LOCK = ".lock"  # in a folder of results, while a process writes there
 PATIENCE = 0.3  # seconds to wait for a lock whose holder is just ending
