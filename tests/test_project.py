@@ -1,16 +1,21 @@
 """The environment files agree, and the commands of the documentation exist."""
 
+import ast
 import re
+import sys
 import tomllib
+from itertools import chain
+from pathlib import Path
 
 import yaml
 from conftest import ROOT
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from figures_lib.__main__ import _parser
+from figures_lib.__main__ import command_parser
 from figures_lib.studies.studies import STUDIES
 
+DOCUMENTED = ("README.md", "CONTRIBUTING.md", "book/intro.md", "book/batch.md")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 WANTED = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["test"]]
 
@@ -38,18 +43,20 @@ def test_conda_environment_is_that_of_the_project():
 
 
 def test_documented_commands_exist():
-    texts = [
-        (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "book/intro.md")
-    ]
+    texts = [(ROOT / name).read_text() for name in DOCUMENTED]
     makefile = (ROOT / "Makefile").read_text()
     for target in re.findall(r"^make (\w+)|`make (\w+)", "\n".join(texts), re.M):
         assert re.search(rf"^{''.join(target)}:", makefile, re.M), target
-    commands = re.findall(r"python -m figures_lib ([^`\n]+)", "\n".join(texts))
-    assert commands
-    for command in commands:
-        if not command.strip().startswith("run`"):
-            _parser().parse_args(command.split())
-    for path in re.findall(r"(?:config|book)/[\w./]+\.(?:yaml|ipynb)", "\n".join(texts)):
+    found = [re.findall(r" -m figures_lib ([^`\n]+)", text) for text in texts]
+    for name, commands in zip(DOCUMENTED, found, strict=True):
+        assert commands or name == "CONTRIBUTING.md", name
+    for command in chain(*found):
+        command_parser().parse_args(command.split())
+    for program in re.findall(r"\.venv/bin/(\w+)", "\n".join(texts)):
+        assert Path(sys.executable).with_name(program).exists(), program
+    for block in re.findall(r"^```python\n(.*?)^```", "\n".join(texts), re.M | re.S):
+        ast.parse(re.sub(r"^%.*$", "", block, flags=re.M))
+    for path in re.findall(r"(?:config|book)/[\w./]+\.(?:yaml|ipynb|md)", "\n".join(texts)):
         assert (ROOT / path).exists(), path
 
 
