@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from figures_lib.draw.figures import TYPE_COLOURS, style
+from figures_lib.draw.style import TYPE_COLOURS, style
 from figures_lib.runs.cost import Cost
 
 Row = dict[str, Any]

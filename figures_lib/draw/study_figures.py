@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
-from figures_lib.draw.figures import TYPE_COLOURS, style
+from figures_lib.draw.style import TYPE_COLOURS, style
 from figures_lib.studies.results import REASON, STATUS, Row, Status, varied_keys
 from figures_lib.studies.studies import spreads
 

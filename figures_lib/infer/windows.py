@@ -42,11 +42,11 @@ def choose_windows(data: Data, estimate: Estimate) -> int:
     sums = _cumulative(data, estimate, rows)
     frame = torch.cat([block.frame for block in data.blocks])
     counts = range(1, max(1, data.frames // LEAST_SAMPLES) + 1)
-    residuals = [
+    falling = [
         _left_out_residual(sums, frame * count // data.total, count)
         for count in reversed(counts)  # each fits into the memory that the last one freed
     ]
-    residuals = data.shard.all_reduce(torch.stack(residuals).flip(0))
+    residuals = data.shard.all_reduce(torch.stack(falling).flip(0))
     best = residuals.min()
     enough = residuals <= best + TOLERANCE * (residuals[0] - best)
     return counts[int(enough.nonzero()[0, 0])]

@@ -1,0 +1,91 @@
+"""Panel c: time series of the activity."""
+
+from functools import partial
+
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from jaxtyping import Float, Int
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from figures_lib.draw.style import colours, style
+
+POINTS = 1500  # pixels across a trace that is looked at in a notebook
+
+
+def traces(
+    activity: Float[Tensor, "time neuron"],
+    neurons: Int[Tensor, " shown"],
+    types: Int[Tensor, " neuron"],
+    time_step: float,
+    spacing: float = 25.0,
+) -> Figure:
+    """Figure 3 c: time series of some neurons, offset by rank and coloured by type."""
+    with style():
+        figure, ax = plt.subplots(figsize=(8, 7))
+        frames = torch.arange(len(activity))
+        plot_traces(ax, frames, activity[:, neurons], neurons, types, spacing)
+        ax.set(xlim=(0, len(activity)))
+        ax.margins(y=0.01)
+        top = ax.secondary_xaxis(
+            "top",
+            functions=(partial(np.multiply, time_step), partial(np.multiply, 1 / time_step)),
+        )
+        top.set_xlabel("time (time units)")
+        ax.set_title("c", loc="left", fontweight="bold")
+        ax.plot(
+            [1.01, 1.01],
+            [0, 2 * spacing],
+            color="k",
+            transform=ax.get_yaxis_transform(),
+            clip_on=False,
+        )
+        ax.text(
+            1.02,
+            spacing,
+            f"{2 * spacing:.0f}",
+            transform=ax.get_yaxis_transform(),
+            va="center",
+            rotation=90,
+        )
+    return figure
+
+
+def plot_traces(
+    ax: Axes,
+    frames: Int[Tensor, " time"],
+    series: Float[Tensor, "time shown"],
+    neurons: Int[Tensor, " shown"],
+    types: Int[Tensor, " neuron"],
+    spacing: float,
+    named: int = 6,
+) -> Axes:
+    """Time series above each other, in the colour of their type; ``named`` of them numbered."""
+    for rank, colour in enumerate(colours(types[neurons])):
+        ax.plot(frames, series[:, rank] + spacing * rank, color=colour, lw=0.4, rasterized=True)
+    ticks = np.linspace(0, len(neurons) - 1, min(named, len(neurons))).round().astype(int)
+    ax.set_yticks(ticks * spacing, [str(int(neurons[k])) for k in ticks])
+    ax.set(xlabel="time (frames)", ylabel="neuron index")
+    return ax
+
+
+def extremes(
+    series: Float[Tensor, "time neuron"], points: int = POINTS
+) -> tuple[Int[Tensor, " point"], Float[Tensor, "point neuron"]]:
+    """The least and the largest value of every pixel, where pixels cover several frames.
+
+    Args:
+        series: one column a neuron.
+        points: number of pixels.
+
+    Returns:
+        Frames and values; the series itself where there are pixels for all of it.
+    """
+    step = max(1, len(series) // points)
+    if step == 1:
+        return torch.arange(len(series)), series
+    blocks = series[: len(series) // step * step].unflatten(0, (-1, step))
+    frames = torch.arange(len(blocks)).repeat_interleave(2) * step
+    return frames, torch.stack([blocks.amin(1), blocks.amax(1)], 1).flatten(0, 1)

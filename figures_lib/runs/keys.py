@@ -1,0 +1,123 @@
+"""Keys of stages: hashes of all that determines a result, so that no stale one is used.
+
+A stage is determined by the configuration that it reads, by the content of its input files, by
+its code and by the stage before it. Its code is everything that its entry module imports, and
+that is found from the imports themselves.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import grimp
+
+from figures_lib.config import Experiment
+from figures_lib.paths import ROOT
+from figures_lib.runs.files import file_digest
+from figures_lib.simulate.movie_file import movie_files
+
+PACKAGE = "figures_lib"
+ENTRY = {  # module whose imports are the code of a stage
+    "simulate": f"{PACKAGE}.simulate.integrate",
+    "infer": f"{PACKAGE}.infer.algorithm",
+    "score": f"{PACKAGE}.score.scoring",
+    "benchmark": f"{PACKAGE}.bench.benchmark",
+}
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of a run.
+
+    Attributes:
+        simulate: of the recording and the truth.
+        infer: of the model.
+        score: of the scores.
+        config: of every setting that can change a result, whatever the code.
+    """
+
+    simulate: str
+    infer: str
+    score: str
+    config: str
+
+
+def keys_of(experiment: Experiment, device: str) -> Keys:
+    """The keys of an experiment, with the input files as they are now.
+
+    Args:
+        experiment: what is run.
+        device: where it is computed.
+    """
+    learner = experiment.learner
+    described = experiment.model_dump(exclude={"profile"})
+    contents = {name: _content(path) for name, path in _sources(experiment).items()}
+    for section, content in contents.items():
+        described[section]["source"] = content
+    simulate = digest(
+        {name: described[name] for name in ("simulation", "neuron_model", "neuron_types")},
+        {name: described[name] for name in ("connectivity", "external_input", "seed")},
+        device,
+        code_version("simulate"),
+    )
+    infer = digest(simulate, learner.model_dump(), code_version("infer"))
+    return Keys(
+        simulate=simulate,
+        infer=infer,
+        score=digest(infer, code_version("score")),
+        config=digest(described),
+    )
+
+
+def digest(*parts: Any) -> str:
+    """A short hash of values that JSON can hold."""
+    text = json.dumps(parts, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@cache
+def code_version(stage: str) -> str:
+    """The code of a stage: a hash of its entry module and of all that it imports.
+
+    Functions that are imported late count like any other; the face of the package does not,
+    because it imports everything and determines nothing.
+
+    Args:
+        stage: one of ``ENTRY``.
+    """
+    graph = grimp.build_graph(PACKAGE, cache_dir=None)
+    entry = ENTRY[stage]
+    used = {entry, *graph.find_upstream_modules(entry)} - {PACKAGE}
+    return digest(sorted((module, LOADED[module]) for module in used))
+
+
+def _module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+# Read once, with the code itself: a file that is edited later is not what this process runs.
+LOADED = {_module(path): file_digest(path) for path in (ROOT / PACKAGE).rglob("*.py")}
+
+
+def _sources(experiment: Experiment) -> dict[str, str | None]:
+    return {
+        "connectivity": experiment.connectivity.source,
+        "external_input": experiment.external_input.source,
+    }
+
+
+def _content(source: str | None) -> list[list[str]] | None:
+    """Names and digests of the files that a reader reads, in its order.
+
+    The name of a single file does not count, but its ending, by which its reader is chosen.
+    An absent file is reported by its reader.
+    """
+    if source is None:
+        return None
+    path = Path(source)
+    names = {file: file.name if path.is_dir() else file.suffix for file in movie_files(path)}
+    return [[name, file_digest(file)] for file, name in names.items() if file.is_file()]
