@@ -1,6 +1,6 @@
 """Every bad input that is tried: what is wrong, what the one line names, the exit code.
 
-``book/testing.md`` shows the same table; ``test_bad_input.py`` keeps them equal.
+``python tests/bad_input.py`` writes the table that ``book/testing.md`` shows.
 """
 
 import json
@@ -15,6 +15,7 @@ from pathlib import Path
 import imageio.v3 as iio
 import numpy as np
 import tifffile
+from checks import keep
 from conftest import TEST_CONFIG
 from safetensors.numpy import save_file
 
@@ -249,6 +250,21 @@ CASES = [
     Case("yes for a seed", "seed", override("seed=true")),
     Case("a number for a section", "simulation", override("simulation=3")),
     Case("a name that is no option", "device", override("device=tpu")),
+    Case(
+        "a distribution that is not there",
+        "'cauchy' or 'gaussian'",
+        override("connectivity.distribution=levy"),
+    ),
+    Case(
+        "a neuron model that is not there",
+        "neuron_model: Input should be 'saturating'",
+        override("neuron_model=spiking"),
+    ),
+    Case(
+        "a variant of ψ that is not there",
+        "'shared', 'sender' or 'pair'",
+        override("graph_network.transfer=both"),
+    ),
     Case("negative noise", "simulation.noise", override("simulation.noise=-1")),
     Case("infinite noise", "simulation.noise", override("simulation.noise=.inf")),
     Case("noise that is not a number", "simulation.noise", override("simulation.noise=.nan")),
@@ -258,9 +274,18 @@ CASES = [
         "neuron_types.0.width",
         override("neuron_types.0.width=1e-320"),
     ),
+    Case("a time step of zero", "simulation.time_step", override("simulation.time_step=0")),
+    Case("a width of zero", "neuron_types.0.width", override("neuron_types.0.width=0")),
+    Case("a density above 1", "connectivity.density", override("connectivity.density=1.5")),
     Case("a seed of eleven digits", "seed", override("seed=99999999999")),
     Case("no neuron type", "neuron_types", override("neuron_types=[]")),
     Case("a type that is not there", "neuron_types.7", override("neuron_types.7.width=1")),
+    Case(
+        "the type after the last",
+        "index '2' is not in 0…1",
+        override("neuron_types.2.width=1"),
+    ),
+    Case("a key below a number", "'seed' has no sub-keys", override("seed.deep.er=1")),
     Case("an index that is no number", "neuron_types.²", override("neuron_types.²=1")),
     Case(
         "more types than neurons",
@@ -314,6 +339,7 @@ CASES = [
     Case("a folder for a configuration", "directory", lambda f: run(f, config=f)),
     Case("a configuration without end", "/dev/zero", lambda f: run(f, config="/dev/zero")),
     Case("an empty configuration", "mapping", yaml("")),
+    Case("a word for a configuration", "mapping", yaml("word")),
     Case("a list for a configuration", "mapping", yaml("- a")),
     Case("broken YAML", "not valid YAML", yaml("a: [")),
     Case("bytes that are no text", "not valid YAML", yaml(GOOD.encode() + b"# \xff")),
@@ -440,3 +466,13 @@ CASES = [
     Case("no command", "--help", lambda _: []),
     Case("an unknown command", "--help", lambda _: ["walk"]),
 ]
+
+
+def table() -> str:
+    """The cases as the page on tests shows them."""
+    rows = [f"| {case.what} | `{case.told}` | {case.code} |" for case in CASES]
+    return "\n".join(["| what is wrong | the line names | exit code |", "|---|---|---|", *rows])
+
+
+if __name__ == "__main__":
+    keep("bad_input", cases=len(CASES), table=table())
