@@ -1,7 +1,8 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
 # make test                         every test
-# make lint                         formatting, lint and types
+# make test-PART                    one part: science, book, browser, batch or crash
+# make lint                         formatting, lint, types and the layers of the package
 # make kills                        kill a run 50 times at random moments, compare its metrics
 # make audit                        look up the pinned packages in the vulnerability database
 # make coverage                     lines of figures_lib that the tests run
@@ -35,10 +36,15 @@ study-%: $(READY)
 test: $(READY) lint
 	.venv/bin/python -m pytest tests
 
+test-%: $(READY)
+	.venv/bin/python -m pytest tests -m $*
+
 lint: $(READY)
-	.venv/bin/ruff format --check figures_lib tests
-	.venv/bin/ruff check figures_lib tests
+	.venv/bin/ruff format --check figures_lib tests book/_ext
+	.venv/bin/ruff check figures_lib tests book/_ext
 	.venv/bin/mypy
+	.venv/bin/mypy book/_ext
+	.venv/bin/lint-imports --no-cache --no-logo
 
 kills: $(READY)
 	.venv/bin/python tests/kills.py 50

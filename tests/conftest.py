@@ -92,7 +92,28 @@ class Execution(NamedTuple):
     process: subprocess.Popen
 
 
+PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``
+    "science": (
+        *("architecture", "config", "config_space", "cost", "data", "gauge", "gnn", "health"),
+        *("inference", "inference_steps", "scoring", "shards", "simulator", "siren", "sweeps"),
+    ),
+    "book": (
+        *("benchmark", "furniture", "notebooks", "odd_runs", "pages", "project", "security"),
+        *("site", "walkthrough"),
+    ),
+    "browser": ("lab", "pixels", "viewers", "widgets"),
+    "batch": ("batch", "cli", "jobs", "scheduling", "studies"),
+    "crash": ("bad_input", "crash", "pipeline"),
+}
 EXECUTION = pytest.StashKey[Execution]()
+
+
+def pytest_collection_modifyitems(items):
+    """Mark every test that has no mark with the part that its module belongs to."""
+    parts = {f"test_{name}": part for part, names in PARTS.items() for name in names}
+    for item in items:
+        if isinstance(item, pytest.Function) and not PARTS.keys() & {*item.keywords}:
+            item.add_marker(parts[item.module.__name__])
 
 
 def pytest_collection_finish(session):

@@ -10,7 +10,7 @@ from figures_lib.bench.plans import experiment_of
 from figures_lib.runs.cost import inference_cost, recording_bytes
 from figures_lib.simulate.integrate import simulate_to_disk
 
-NEURONS, FRAMES = 768, 8192
+NEURONS, FRAMES = 512, 8192
 FAST = {"inference.shared_sweeps": 1, "inference.neuron_sweeps": 1, "inference.type_sweeps": 1}
 LIBRARIES = 1.5e8  # bytes that what is loaded on first use may take
 SWEEPS = """

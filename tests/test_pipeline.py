@@ -3,12 +3,14 @@
 import errno
 import inspect
 import json
+import re
 import shlex
 import subprocess
 import sys
 from itertools import count
 from pathlib import Path
 
+import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
@@ -122,6 +124,38 @@ def test_content_of_the_movie_counts_not_its_name(tmp_path, computed):
     renamed = changes | {"external_input.source": str(tmp_path / "renamed.npy")}
     open_run(TEST_CONFIG, tmp_path / "out", renamed).simulate()
     assert computed == ["simulate", "simulate"]
+
+
+def _images(folder, values):
+    folder.mkdir()
+    for number, value in values.items():
+        iio.imwrite(folder / f"image_{number}.png", np.full((2, 2), value, np.uint8))
+    return FAST | {"external_input.source": str(folder)}
+
+
+def test_images_that_change_places_are_another_movie(tmp_path, computed):
+    """The key holds what the reader reads, in its order: image 10 comes after image 2."""
+    changes = _images(tmp_path / "movie", {1: 10, 2: 200, 10: 90})
+    _, before = open_run(TEST_CONFIG, tmp_path / "out", changes).simulate()
+    order = tmp_path / "movie" / "image_1.png", tmp_path / "movie" / "image_2.png"
+    order[0].rename(tmp_path / "aside.png")
+    order[1].rename(order[0])
+    (tmp_path / "aside.png").rename(order[1])
+    _, after = open_run(TEST_CONFIG, tmp_path / "out", changes).simulate()
+    assert computed == ["simulate", "simulate"]
+    assert torch.equal(after.field, before.field[[1, 0, 2]])
+
+
+def test_files_that_are_not_read_do_not_count(tmp_path, computed):
+    changes = _images(tmp_path / "movie", {1: 10, 2: 200})
+    before = open_run(TEST_CONFIG, tmp_path / "out", changes)
+    before.simulate()
+    for name in (".DS_Store", "._image_1.png", "notes.txt"):
+        (tmp_path / "movie" / name).write_bytes(b"Mac OS X")
+    after = open_run(TEST_CONFIG, tmp_path / "out", changes)
+    after.simulate()
+    assert after.keys == before.keys
+    assert computed == ["simulate"]
 
 
 def test_an_interrupted_stage_is_done_again(tmp_path, monkeypatch, computed):
@@ -344,6 +378,27 @@ def test_key_is_of_the_code_that_was_loaded(monkeypatch):
     keys.code_version.cache_clear()
     monkeypatch.setattr(keys, "file_digest", lambda path: "edited")
     assert keys.code_version("score") == before
+
+
+@pytest.mark.parametrize("stage", keys.ENTRY)
+def test_code_of_a_stage_is_everything_that_it_imports(stage):
+    """Also what is imported late, or from a package; found here from the text alone."""
+    expected, entry = set(), keys.ENTRY[stage]
+    waiting = {entry, entry.rpartition(".")[0]}
+    while waiting:
+        module = waiting.pop()
+        expected.add(module)
+        text = Path(ROOT, *module.split(".")).with_suffix(".py")
+        text = text if text.exists() else text.with_suffix("") / "__init__.py"
+        found = re.findall(
+            r"^ *from (figures_lib[\w.]*) import (\([^)]*\)|.*)$", text.read_text(), re.M
+        )
+        for package, names in found:
+            parts = {f"{package}.{name}" for name in re.findall(r"\w+", names)}
+            parts |= {package, package.rpartition(".")[0]}
+            waiting |= parts & keys.LOADED.keys() - expected - {"figures_lib"}
+    assert keys.code_of(stage) == expected
+    assert "figures_lib.infer.shards" in expected or stage == "simulate"
 
 
 def test_keys_are_computed_once_per_run(tmp_path, monkeypatch):

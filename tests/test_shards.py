@@ -144,6 +144,7 @@ def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 
+@pytest.mark.crash
 def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_path):
     """The result is the stage of a single process, also in place of a damaged one."""
     few = {"simulation.frames": 2000, "graph_network.steps": 60, "field_network.steps": 40}

@@ -78,20 +78,26 @@ def digest(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@cache
-def code_version(stage: str) -> str:
-    """The code of a stage: a hash of its entry module and of all that it imports.
+def code_of(stage: str) -> set[str]:
+    """The modules that determine a stage: its entry module and all that it imports.
 
-    Functions that are imported late count like any other; the face of the package does not,
-    because it imports everything and determines nothing.
+    What is imported late counts like all else; the face of the package does not, because it
+    imports everything and determines nothing.
 
     Args:
         stage: one of ``ENTRY``.
     """
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     entry = ENTRY[stage]
-    used = {entry, *graph.find_upstream_modules(entry)} - {PACKAGE}
-    return digest(sorted((module, LOADED[module]) for module in used))
+    used = {entry, *graph.find_upstream_modules(entry)}
+    packages = {module.rpartition(".")[0] for module in used}  # imported on the way to them
+    return (used | packages) - {PACKAGE}
+
+
+@cache
+def code_version(stage: str) -> str:
+    """A hash of the code of a stage, as this process has loaded it."""
+    return digest(sorted((module, LOADED[module]) for module in code_of(stage)))
 
 
 def _module(path: Path) -> str:
