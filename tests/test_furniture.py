@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,20 +19,25 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import CONTENT, PAGES, PHONE, seen_since, tap, visit
+from test_site import CHAPTERS, CONTENT, PAGES, PHONE, seen_since, tap, visit
 
-from figures_lib.config import Experiment, NeuronType
+from figures_lib.config import Experiment
 from figures_lib.errors import ConfigError
+from figures_lib.infer import gauge
 from figures_lib.infer.splines import Axis
 from figures_lib.learner import GraphNetwork
 from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import Model
+from figures_lib.neurons.saturating import SaturatingNeuron
 from figures_lib.recording import Recording
-from figures_lib.runs.citation import cite, read_citation
-from figures_lib.runs.glossary import definitions, link_terms
-from figures_lib.runs.policy import add_policy
-from figures_lib.runs.site import _jupyter_book, _mend, launchable
+from figures_lib.runs.site import SiteError, build_book, launchable
 from figures_lib.simulate.truth import Truth
+
+EXTENSIONS = ROOT / "book" / "_ext"
+sys.path.append(str(EXTENSIONS))  # as jupyter-book does
+citation, glossary, policy = (
+    importlib.import_module(f"furniture.{name}") for name in ("citation", "glossary", "policy")
+)
 
 NOT_SYMBOLS = (
     r"\\(?:mathrm|operatorname|text|begin|end)\{[^}]*\}|\\mathbb\s*R|"
@@ -127,11 +133,11 @@ def test_names_in_the_table_of_symbols_exist_in_the_code(
             kind = CLASSES[owner]
             assert hasattr(kind, part) or part in kind.__dataclass_fields__, name
         elif owner == "neuron_types":
-            assert part in NeuronType.model_fields, name
+            assert part in SaturatingNeuron.model_fields, name
         elif owner in Experiment.model_fields:
             assert part in Experiment.model_fields[owner].annotation.model_fields, name
         else:
-            assert callable(getattr(importlib.import_module(f"figures_lib.{owner}"), part))
+            assert owner == "gauge" and callable(getattr(gauge, part)), name
 
 
 def test_model_page_refers_to_the_table_of_symbols(soups: dict[str, BeautifulSoup]) -> None:
@@ -143,11 +149,11 @@ def test_model_page_refers_to_the_table_of_symbols(soups: dict[str, BeautifulSou
 
 
 def linked(html: str) -> BeautifulSoup:
-    terms = ("sweep", "parameter sweep", "knot", "R²")
-    entries = "".join(f'<dt id="term-{k}">{t}</dt><dd>It.</dd>' for k, t in enumerate(terms))
+    words = ("sweep", "parameter sweep", "knot", "R²")
+    entries = "".join(f'<dt id="term-{k}">{t}</dt><dd>It.</dd>' for k, t in enumerate(words))
     page = parsed(f"<article class='bd-article'>{html}</article>")
-    glossary = parsed(f"<dl class='glossary'>{entries}</dl>")
-    link_terms(page, definitions(glossary), "glossary.html")
+    terms = glossary.definitions(parsed(f"<dl class='glossary'>{entries}</dl>"))
+    glossary.link_terms(page, terms, "glossary.html")
     return page
 
 
@@ -180,7 +186,7 @@ def test_terms_are_not_linked_inside(tag: str) -> None:
 
 
 def test_synonyms_share_a_definition_without_links() -> None:
-    found = definitions(
+    found = glossary.definitions(
         parsed("<dl class='glossary'><dt id='term-a'>a<a class='headerlink'>#</a></dt>"
                "<dt id='term-b'>b</dt><dd><p>See <a href='x'>there</a>.</p></dd></dl>")
     )  # fmt: skip
@@ -191,7 +197,7 @@ def test_synonyms_share_a_definition_without_links() -> None:
 def test_every_term_of_the_glossary_is_met_in_the_prose(
     soups: dict[str, BeautifulSoup],
 ) -> None:
-    entries = definitions(soups["book/glossary.html"])
+    entries = glossary.definitions(soups["book/glossary.html"])
     assert len(entries) > 30
     met = {
         str(link["href"]).partition("#")[2]
@@ -267,18 +273,29 @@ def test_first_tap_shows_a_definition_and_the_second_follows(
     WebDriverWait(browser, 5).until(lambda page: "glossary.html#" in page.current_url)
 
 
+# Viewers
+
+
+def test_what_a_page_could_not_show_or_run_fails_the_build(tmp_path: Path) -> None:
+    config = {"title": "A book", "execute": {"execute_notebooks": "off"}}
+    pages = ("# Start\n\n<button onclick='steal()'>", "# 1\n\n<div data-viewer='movie'></div>")
+    with pytest.raises(SiteError) as error:
+        small_book(tmp_path, config, *pages)
+    assert "intro.md: WARNING: <button onclick='steal()'> would not work" in str(error.value)
+    assert "02_simulate.html shows viewers/movie.js" in str(error.value)
+    assert str(tmp_path) not in str(error.value)
+
+
 # Launch buttons
 
 
-@pytest.fixture(scope="module")
-def launching(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
-    """A notebook page of a small book with the settings of this one and an address."""
-    source = tmp_path_factory.mktemp("launch")
+def small_book(source: Path, config: dict[str, Any], start: str, cell: str) -> BeautifulSoup:
+    """A notebook page of a small book with the furniture of this one."""
     (source / "book").mkdir()
-    config = book_settings(REPOSITORY, jupyterhub_url="https://hub.example.org")
-    for name in ("bibtex_bibfiles", "html"):
-        config.pop(name)
-    config["sphinx"] = {"config": {"html_context": {"default_mode": "auto"}}}
+    config["sphinx"] = {
+        "local_extensions": {"furniture": str(EXTENSIONS)},
+        "config": {"html_context": {"default_mode": "auto"}},
+    }
     (source / "_config.yml").write_text(yaml.safe_dump(config), "utf-8")
     toc = {
         "format": "jb-book",
@@ -286,15 +303,20 @@ def launching(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
         "chapters": [{"file": "book/02_simulate"}],
     }
     (source / "_toc.yml").write_text(yaml.safe_dump(toc), "utf-8")
-    (source / "book" / "intro.md").write_text("# Start", "utf-8")
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Step 1")])
+    (source / "book" / "intro.md").write_text(start, "utf-8")
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(cell)])
     notebook.metadata.kernelspec = {"name": "python3", "display_name": "Python 3"}
     nbformat.write(notebook, source / "book" / "02_simulate.ipynb")
-    _jupyter_book(source)
-    page = read(source / "_build" / "html" / "book" / "02_simulate.html")
-    _mend(page)
-    add_policy(page)
-    return page
+    return read(build_book(source) / "book" / "02_simulate.html")
+
+
+@pytest.fixture(scope="module")
+def launching(tmp_path_factory: pytest.TempPathFactory) -> BeautifulSoup:
+    """A page of a book with the settings of this one and an address."""
+    config = book_settings(REPOSITORY, jupyterhub_url="https://hub.example.org")
+    for name in ("bibtex_bibfiles", "html"):
+        config.pop(name)
+    return small_book(tmp_path_factory.mktemp("launch"), config, "# Start", "# Step 1")
 
 
 def book_settings(repository: str, **buttons: str) -> dict[str, Any]:
@@ -352,7 +374,7 @@ def test_citation_is_made_of_the_citation_file() -> None:
         "version": "2.1",
         "authors": [{"name": "the makers"}, {"family-names": "Ito", "given-names": "Aya"}],
     }
-    made = cite(about, "03_infer", "Step 2", "0123456789abcdef")
+    made = citation.cite(about, "03_infer", "Step 2", "0123456789abcdef")
     assert made.text == (
         "the makers, Ito, Aya. “Step 2.” In: The Book, version 2.1, commit 0123456789."
     )
@@ -361,12 +383,12 @@ def test_citation_is_made_of_the_citation_file() -> None:
         "  title = {Step 2},\n  howpublished = {Page of: The Book},\n"
         "  note = {Version 2.1, commit 0123456789}\n}"
     )
-    assert "commit" not in cite(about, "a", "b", None).text
+    assert "commit" not in citation.cite(about, "a", "b", None).text
 
 
 @pytest.mark.parametrize("page", CONTENT)
 def test_every_page_says_how_to_cite_it(page: str, soups: dict[str, BeautifulSoup]) -> None:
-    about = read_citation(ROOT / "CITATION.cff")
+    about = citation.read_citation(ROOT / "CITATION.cff")
     (place,) = soups[page].select(".cite-page")
     title = str(soups[page].select_one("h1").find(string=True)).strip()
     for shown in (title, about["title"], about["version"], about["authors"][0]["name"]):
@@ -429,7 +451,7 @@ def test_every_reference_has_an_address_and_is_linked(soups: dict[str, Beautiful
         assert addresses[0] in links, key
 
 
-@pytest.mark.parametrize("page", CONTENT)
+@pytest.mark.parametrize("page", CHAPTERS)
 def test_every_reference_in_the_source_is_a_link(
     page: str, soups: dict[str, BeautifulSoup]
 ) -> None:
@@ -471,7 +493,7 @@ def test_policy_of_every_page_is_strict(page: str, site: Site) -> None:
 
 def test_policy_refuses_a_handler_that_it_would_silence() -> None:
     with pytest.raises(ValueError, match="onclick='steal\\(\\)'"):
-        add_policy(parsed("<head></head><button onclick='steal()'>"))
+        policy.add_policy(parsed("<head></head><button onclick='steal()'>"))
 
 
 INTRUSIONS = """

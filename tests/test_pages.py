@@ -1,5 +1,6 @@
 """The landing page, the page on how to reproduce it, and the reference keep their promises."""
 
+import ast
 import json
 import re
 import shlex
@@ -10,7 +11,7 @@ import pytest
 from bs4 import BeautifulSoup, Tag
 from conftest import ROOT, Site
 
-from figures_lib.__main__ import _parser
+from figures_lib.__main__ import command_parser
 
 HEADLINES = {  # row of the landing page: the metrics in it
     "connectivity": ("connectivity.r2", "connectivity.slope"),
@@ -31,6 +32,7 @@ RUN_METRICS = (  # that the table of numbers has
     *("external_input.r2", "external_input.r2_gauge_free", "types.accuracy"),
     *("phi.max_error", "psi.max_error", "rollout.r2"),
 )
+ANCHORS = "article :is([id^='figures_lib.'], [id^='module-figures_lib.'])"
 NUMBER = r"(?<![\w.])-?\d+(?:\.\d+)?(?:e-?\d+)?(?![\w])"
 
 
@@ -97,7 +99,7 @@ def test_commands_of_the_landing_page_exist(site: Site) -> None:
     codes = [code.get_text() for code in page(site, "intro").select(".sd-card code")]
     assert "make test" in codes and ".venv/bin/jupyter lab book/" in codes
     (run,) = (code for code in codes if " figures_lib run " in code)
-    assert (ROOT / _parser().parse_args(run.split()[3:]).config).exists()
+    assert (ROOT / command_parser().parse_args(run.split()[3:]).config).exists()
 
 
 def test_what_is_proven_and_what_is_not_is_in_a_box(site: Site) -> None:
@@ -154,13 +156,45 @@ def test_every_number_has_the_command_that_regenerates_it(
             else:
                 assert first == ".venv/bin/python"
                 assert given[:2] == ["-m", "figures_lib"]
-                options = vars(_parser().parse_args(given[2:]))
+                options = vars(command_parser().parse_args(given[2:]))
                 for name in options.keys() & {"config", "sweep"}:
                     assert (ROOT / options[name]).exists()
 
 
-def test_every_module_is_in_the_reference(site: Site) -> None:
-    shown = {tag["id"] for tag in page(site, "api").select("[id^='module-figures_lib.']")}
-    modules = {path.stem for path in (ROOT / "figures_lib").glob("[!_]*.py")}
-    assert len(modules) > 40
-    assert {name.removeprefix("module-figures_lib.") for name in shown} == modules
+def modules() -> dict[str, Path]:
+    """Every module and package of the library but its face and its commands, by its name."""
+    found = {}
+    for path in (ROOT / "figures_lib").glob("**/*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        found[".".join(parts).removesuffix(".__init__")] = path
+    return {
+        name: path
+        for name, path in found.items()
+        if name not in ("figures_lib", "figures_lib.__main__")
+    }
+
+
+@pytest.fixture(scope="module")
+def reference(site: Site) -> set[str]:
+    """Anchors of the reference: of modules, and of what they define."""
+    pages = sorted((site.folder / "book" / "api").glob("*.html"))
+    names = [path.relative_to(site.folder / "book").with_suffix("") for path in pages]
+    soups = [page(site, name.as_posix()) for name in names]
+    return {str(tag["id"]) for soup in soups for tag in soup.select(ANCHORS)}
+
+
+def test_every_module_is_in_the_reference(reference: set[str]) -> None:
+    shown = {name for name in reference if name.startswith("module-")}
+    assert len(modules()) > 40
+    assert {name.removeprefix("module-") for name in shown} == set(modules())
+
+
+def test_every_public_function_and_class_is_in_the_reference(reference: set[str]) -> None:
+    public = {
+        f"{name}.{node.name}"
+        for name, path in modules().items()
+        for node in ast.parse(path.read_text("utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    assert len(public) > 200
+    assert public - reference == set()

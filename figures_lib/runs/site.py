@@ -1,26 +1,21 @@
 """The website: a Jupyter Book rendered from the notebooks that a run has executed."""
 
-import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import yaml
-from bs4 import BeautifulSoup
 
-from figures_lib.runs.citation import add_citation, read_citation
 from figures_lib.errors import ConfigError
-from figures_lib.runs.glossary import Definition, definitions, link_terms, needs_mathematics
-from figures_lib.runs.notebooks import NOTEBOOKS, RUN_HASH
-from figures_lib.runs.policy import add_policy
 from figures_lib.paths import ROOT
-from figures_lib.runs.provenance import provenance_texts
 from figures_lib.runs.files import read_json
+from figures_lib.runs.notebooks import NOTEBOOKS, RUN_HASH
+from figures_lib.runs.provenance import provenance_texts
 
 FRONT_PAGE = "book/intro.html"
 PARAMETERS = {  # cells that a reader may open, and what invites to it
@@ -28,11 +23,10 @@ PARAMETERS = {  # cells that a reader may open, and what invites to it
     "injected-parameters": "Show the parameters of this run",
 }
 RECORDS = ("metrics.json", "provenance.json")
+VIEWERS = "_static/viewers"  # their scripts
 RUN_FILES = "run"  # folder of the site that holds what can be downloaded
-VIEWERS = "_static/viewers"  # their scripts; data beside them
+COLOURS = r"\x1b\[[\d;]*m"
 HOSTS = ("https://github.com/", "https://gitlab.com/")  # that the theme has launch buttons for
-GLOSSARY = "glossary.html"
-MATHJAX_SCRIPT, MATHJAX_FONTS = "tex-mml-chtml.js", "output/chtml/fonts/woff-v2"
 
 
 class SiteError(RuntimeError):
@@ -70,16 +64,11 @@ def build_site(run_folder: Path, html: Path) -> Path:
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder)
         _assemble(run_folder, source)
-        _jupyter_book(source)
-        built = source / "_build" / "html"
-        _add_mathjax(built)
-        add_viewers(run_folder, built)
+        built = build_book(source)
         for path in downloads(run_folder):
             (built / RUN_FILES / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(run_folder / path, built / RUN_FILES / path)
-        _write_redirect(built)
-        _finish(built, read_json(run_folder / "provenance.json"))
-        _put_in_place(built, html)
+        put_in_place(built, html)
     return html / "index.html"
 
 
@@ -200,10 +189,21 @@ def _assemble(run_folder: Path, source: Path) -> None:
         notebook = nbformat.read(run_folder / "notebooks" / f"{name}.ipynb", as_version=4)
         _fold_parameters(notebook)
         nbformat.write(notebook, book / f"{name}.ipynb")
-    shutil.copy(ROOT / "_toc.yml", source / "_toc.yml")
-    hidden = shutil.ignore_patterns("viewers")  # the book would load them on every page
-    shutil.copytree(ROOT / "book" / "_static", source / "_static", ignore=hidden)
-    config = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))
+    compiled = shutil.ignore_patterns("__pycache__")
+    for name in ("_ext", "_templates", VIEWERS):
+        shutil.copytree(ROOT / "book" / name, book / name, ignore=compiled)
+    # What stands in _static at the root is loaded on every page, as viewers must not be.
+    viewers = shutil.ignore_patterns(Path(VIEWERS).name)
+    shutil.copytree(ROOT / "book" / "_static", source / "_static", ignore=viewers)
+    for name in ("_toc.yml", "CITATION.cff"):
+        shutil.copy(ROOT / name, source / name)
+    text = yaml.safe_dump(_settings(run_folder))
+    (source / "_config.yml").write_text(text, encoding="utf-8")
+
+
+def _settings(run_folder: Path) -> dict[str, Any]:
+    """The settings of the book, with what a run adds to them."""
+    config = launchable(yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")))
     metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
     config["parse"]["myst_substitutions"] = {
         **substitutions(metrics),
@@ -211,8 +211,11 @@ def _assemble(run_folder: Path, source: Path) -> None:
         **provenance_texts(provenance),
         "downloads": _downloads_list(downloads(run_folder)),
     }
-    text = yaml.safe_dump(launchable(config))
-    (source / "_config.yml").write_text(text, encoding="utf-8")
+    config["sphinx"]["config"] |= {
+        "furniture_commit": provenance["commit"] or "",
+        "furniture_viewer_data": str(run_folder.resolve() / "viewers"),
+    }
+    return config
 
 
 def _fold_parameters(notebook: nbformat.NotebookNode) -> None:
@@ -223,117 +226,30 @@ def _fold_parameters(notebook: nbformat.NotebookNode) -> None:
             cell.metadata["mystnb"] = {"code_prompt_show": PARAMETERS[tag]}
 
 
-def _jupyter_book(source: Path) -> None:
-    launch = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
-    command = [*launch, "build", "-W", "-n", "--keep-going"]
-    answer = subprocess.run(
-        [*command, str(source)],
-        capture_output=True,
-        text=True,
-        cwd=source,
-        env={**os.environ, "NO_COLOR": "1"},
-        check=False,
-    )
-    if answer.returncode != 0:
-        lines = [
-            line for line in answer.stderr.splitlines() if "WARNING" in line or "ERROR" in line
-        ]
-        report = "\n".join(lines) or answer.stderr[-2000:]
-        raise SiteError(f"the book did not build cleanly:\n{report.replace(str(source), '.')}")
+def build_book(source: Path) -> Path:
+    """Have jupyter-book build a book, with warnings as errors.
 
+    Args:
+        source: folder of the book, with ``_config.yml`` and ``_toc.yml``.
 
-def _add_mathjax(built: Path) -> None:
-    """Copy MathJax in after the build: the book would load every script it finds in _static."""
-    found = find_spec("mathjax")
-    if found is None or not found.submodule_search_locations:
-        raise SiteError("MathJax is not installed: pip install -r requirements.lock")
-    package = Path(found.submodule_search_locations[0]) / "static" / "mathjax" / "es5"
-    target = built / "_static" / "mathjax"
-    shutil.copytree(package / MATHJAX_FONTS, target / MATHJAX_FONTS)
-    shutil.copy(package / MATHJAX_SCRIPT, target / MATHJAX_SCRIPT)
+    Returns:
+        The folder of its pages.
 
-
-def add_viewers(run_folder: Path, built: Path) -> None:
-    """Copy the scripts of the viewers and the data that the run wrote for them."""
-    shutil.copytree(ROOT / "book" / VIEWERS, built / VIEWERS)
-    for page in (built / "book").glob("*.html"):
-        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
-        for place in soup.select("[data-viewer]"):
-            name = place.get("data-file", place["data-viewer"])
-            data = Path("viewers") / f"{name}.js"
-            if not (run_folder / data).exists():
-                raise SiteError(f"{page.name} shows {data}, which is not in {run_folder.name}")
-            (built / VIEWERS / "data").mkdir(exist_ok=True)
-            shutil.copy(run_folder / data, built / VIEWERS / "data")
-
-
-def _write_redirect(built: Path) -> None:
-    title = yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8"))["title"]
-    (built / "index.html").write_text(
-        f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="refresh" content="0; url={FRONT_PAGE}">
-<link rel="icon" href="_static/favicon.svg">
-<title>{title}</title>
-</head>
-<body><h1><a href="{FRONT_PAGE}">{title}</a></h1></body>
-</html>
-""",
-        encoding="utf-8",
-    )
-
-
-def _finish(built: Path, provenance: dict[str, Any]) -> None:
-    """Mend every page, add what the theme does not have, and forbid all else."""
-    entries = definitions(_read_page(built / "book" / GLOSSARY))
-    about = read_citation(ROOT / "CITATION.cff")
-    for path in built.rglob("*.html"):
-        soup = _read_page(path)
-        _mend(soup)
-        if path.parent.name == "book":
-            add_citation(soup, about, path.stem, provenance["commit"])
-            if path.name != GLOSSARY:
-                _explain_terms(soup, entries)
-        if soup.head is not None and soup.select("[data-viewer]"):
-            source = f"../{VIEWERS}/core.js"
-            soup.head.append(soup.new_tag("script", src=source, defer=""))
-        add_policy(soup)
-        path.write_text(str(soup), encoding="utf-8")
-
-
-def _read_page(path: Path) -> BeautifulSoup:
-    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
-
-
-def _explain_terms(soup: BeautifulSoup, entries: dict[str, Definition]) -> None:
-    """Link terms of the glossary, and load MathJax where a definition is all that needs it."""
-    link_terms(soup, entries, GLOSSARY)
-    if soup.head is not None and needs_mathematics(soup):
-        source = f"../_static/mathjax/{MATHJAX_SCRIPT}"
-        soup.head.append(soup.new_tag("script", src=source, defer=""))
-
-
-def _mend(soup: BeautifulSoup) -> None:
-    """Mend what the theme gets wrong.
-
-    Wrong are requests to other hosts, a second main heading, a list without items for screen
-    readers, and 1.5 MB of icons as a script, which the style sheet has as a font.
+    Raises:
+        SiteError: the build gave a warning or an error.
     """
-    for tag in soup.find_all(["script", "link", "img"]):
-        address = str(tag.get("src") or tag.get("href") or "")
-        foreign = address.startswith(("http:", "https:", "//"))
-        unused = "fontawesome.js" in address or "thebe" in str(tag).lower()
-        if foreign or (tag.name == "script" and unused):
-            tag.decompose()
-    for heading in soup.select("#jb-print-docs-body h1"):  # the title again, for print only
-        heading.name = "p"
-    for references in soup.select(".citation-list[role=list]"):
-        del references["role"]
+    launch = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()"]
+    command = [*launch, "build", "-W", "-n", "--keep-going", str(source)]
+    answer = subprocess.run(command, capture_output=True, text=True, cwd=source, check=False)
+    if answer.returncode != 0:
+        said = re.sub(COLOURS, "", answer.stderr).replace(str(source), ".")
+        lines = [line for line in said.splitlines() if "WARNING" in line or "ERROR" in line]
+        report = "\n".join(lines) or said.partition("\nTraceback")[0][-2000:]
+        raise SiteError(f"the book did not build cleanly:\n{report}")
+    return source / "_build" / "html"
 
 
-def _put_in_place(built: Path, html: Path) -> None:
+def put_in_place(built: Path, html: Path) -> None:
     """Copy the site beside its place, then swap it in, so that no half site is ever served."""
     html.parent.mkdir(parents=True, exist_ok=True)
     fresh, old = (html.with_name(f".{html.name}.{word}") for word in ("new", "old"))

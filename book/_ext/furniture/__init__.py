@@ -1,0 +1,131 @@
+"""Furniture of the site, as a local extension of Sphinx: what the theme lacks or gets wrong.
+
+Every page gets "Cite this page", links to the glossary that bring their definitions, and a
+Content-Security-Policy; MathJax and the viewers are copied into the site, so that no page asks
+another host for anything. Pages are furnished when all of them are written: the definitions are
+read from the page of the glossary, and the policy names every script that a page has by then.
+
+=========================  ===============================================================
+``furniture_citation``     file that says how to cite the book; without one, no page does
+``furniture_commit``       of what the pages show, for their citations
+``furniture_glossary``     document that holds the glossary; without one, no term is linked
+``furniture_viewers``      folder of the scripts of the viewers
+``furniture_viewer_data``  folder of the data that they show
+=========================  ===============================================================
+
+Files and folders are relative to the source of the book.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from docutils.nodes import document
+from sphinx.application import Sphinx
+from sphinx.config import Config
+from sphinx.util import logging
+from sphinx.util.typing import ExtensionMetadata
+
+from furniture.citation import add_citation, read_citation
+from furniture.glossary import Definition, definitions, link_terms
+from furniture.mathematics import ADDRESS, IN_STATIC, add_mathjax, copy_mathjax
+from furniture.mending import mend
+from furniture.page import Page, read_page
+from furniture.policy import add_policy
+from furniture.redirect import write_redirect
+from furniture.viewers import SCRIPT, copy_data, copy_scripts, start_viewers
+
+SETTINGS = ("citation", "commit", "glossary", "viewers", "viewer_data")
+LATE = 900  # after everything else that writes pages when the build is finished
+
+logger = logging.getLogger(__name__)
+
+
+class Furniture:
+    """Notes the pages that Sphinx writes, and furnishes them when all are written."""
+
+    def __init__(self) -> None:
+        self._written: dict[str, bool] = {}  # name of a page: whether it has a source
+
+    def note_page(
+        self,
+        app: Sphinx,
+        name: str,
+        template: str,
+        context: dict[str, Any],
+        doctree: document | None,
+    ) -> None:
+        """Remember a page that is being written."""
+        self._written[name] = doctree is not None
+
+    def finish(self, app: Sphinx, exception: Exception | None) -> None:
+        """Furnish all pages; what cannot be done is a warning, as everywhere in Sphinx."""
+        if exception is not None or app.builder.name != "html":
+            return
+        site, source, config = Path(app.outdir), Path(app.srcdir), app.config
+        copy_mathjax(site)
+        if config.furniture_viewers:
+            copy_scripts(source / config.furniture_viewers, site)
+        if config.root_doc != "index":
+            _lead_in(site, config)
+            self._written["index"] = False
+        about, entries = _about(source, config), _entries(site, config)
+        for name, has_source in self._written.items():
+            page = read_page(site, name)
+            mend(page.soup)
+            if has_source:
+                _add_scholarship(page, about, entries, config)
+            try:
+                copy_data(page, source / config.furniture_viewer_data, site)
+                start_viewers(page.soup, page.to(SCRIPT))
+                add_policy(page.soup)
+            except (FileNotFoundError, ValueError) as error:
+                logger.warning("%s", error, location=name, type="furniture")
+            page.write()
+
+
+def _lead_in(site: Path, config: Config) -> None:
+    icon = f"_static/{Path(config.html_favicon).name}" if config.html_favicon else None
+    write_redirect(site, f"{config.root_doc}.html", config.html_title, icon)
+
+
+def _about(source: Path, config: Config) -> Mapping[str, Any] | None:
+    path = config.furniture_citation
+    return read_citation(source / path) if path else None
+
+
+def _entries(site: Path, config: Config) -> Mapping[str, Definition]:
+    glossary = config.furniture_glossary
+    return definitions(read_page(site, glossary).soup) if glossary else {}
+
+
+def _add_scholarship(
+    page: Page,
+    about: Mapping[str, Any] | None,
+    entries: Mapping[str, Definition],
+    config: Config,
+) -> None:
+    """Citation and glossary; a definition may be all that has mathematics on a page."""
+    if about is not None:
+        add_citation(page.soup, about, page.name.rpartition("/")[2], config.furniture_commit)
+    if entries and page.name != config.furniture_glossary:
+        link_terms(page.soup, entries, page.to(f"{config.furniture_glossary}.html"))
+    add_mathjax(page.soup, page.to(ADDRESS))
+
+
+def setup(app: Sphinx) -> ExtensionMetadata:
+    """Register the settings and the hooks."""
+    for name in SETTINGS:
+        app.add_config_value(f"furniture_{name}", "", "html", str)
+    furniture = Furniture()
+    app.add_css_file("reference.css")
+    app.connect("config-inited", _serve_own)
+    app.connect("html-page-context", furniture.note_page)
+    app.connect("build-finished", furniture.finish, priority=LATE)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}
+
+
+def _serve_own(app: Sphinx, config: Config) -> None:
+    """Have Sphinx take MathJax and the style of the reference from the site itself."""
+    config.mathjax_path = IN_STATIC
+    config.html_static_path.append(str(Path(__file__).parent / "static"))
