@@ -1,7 +1,7 @@
-"""What each idea of the inference buys: the same problem solved with and without it.
+"""The gain from each idea of the inference: the same problem solved with and without it.
 
-Every function returns plain rows for the benchmark's JSON. The truth is read here, because
-each comparison holds fixed what it does not compare, and for scoring.
+Every function returns plain rows for the benchmark's JSON. The truth is read here, for scoring
+and to fix everything that a comparison does not vary.
 """
 
 import time
@@ -26,22 +26,19 @@ from figures_lib.recording import Recording
 from figures_lib.score.scoring import best_scales, fit_line, gauge_free_r2, match_types
 from figures_lib.simulate.truth import Truth
 
-ADAM_BATCH = 256  # frames a step
-ADAM_LOOKS = 12  # scores along a descent, at geometrically spaced steps
+ADAM_BATCH = 256  # frames per step
+ADAM_SCORES = 12  # scores during a descent, at geometrically spaced steps
 
 Row = dict[str, Any]
 
 
 def timed(states: Iterator[State]) -> Iterator[tuple[State, float]]:
-    """Each state with the seconds that the sweeps took so far, the caller's own left out."""
-    spent = 0.0
-    while True:
-        started = time.perf_counter()
-        state = next(states, None)
-        if state is None:
-            return
+    """Each state with the seconds that the sweeps took so far, without those of the caller."""
+    spent, started = 0.0, time.perf_counter()
+    for state in states:
         spent += time.perf_counter() - started
         yield state, spent
+        started = time.perf_counter()
 
 
 def sweep_variants(recording: Recording, truth: Truth, states: Sequence[State]) -> list[Row]:
@@ -66,26 +63,21 @@ def sweep_variants(recording: Recording, truth: Truth, states: Sequence[State]) 
         "extrapolated": [first.estimate, *extrapolated],
         "windows chosen": [state.estimate for state in by_type],
     }
-    return [
-        {
-            "variant": name,
-            "windows": estimates[-1].field.shape[1],
-            "loss": [estimate.loss for estimate in estimates],
-            "r2_gauge_free": [
-                gauge_free_r2(truth.connectivity, estimate.connectivity.cpu())
-                for estimate in estimates
-            ],
-        }
-        for name, estimates in variants.items()
-    ]
+    true, rows = truth.connectivity, []
+    for name, some in variants.items():
+        losses = [estimate.loss for estimate in some]
+        r2 = [gauge_free_r2(true, estimate.connectivity.cpu()) for estimate in some]
+        row = {"variant": name, "windows": some[-1].field.shape[1]}
+        rows.append(row | {"loss": losses, "r2_gauge_free": r2})
+    return rows
 
 
 def connectivity_solvers(recording: Recording, truth: Truth, steps: int) -> list[Row]:
     """W by least squares and by AdamW, with ψ, φ and Ω given; three kinds of data.
 
-    "plenty": four frames a neuron. "scarce": half a frame a neuron, fewer equations than
-    unknowns. "noisy": four frames a neuron, but the rate of change from finite differences,
-    whose error is that of the noise, σ/Δt a sample.
+    "plenty": four frames per neuron. "scarce": half a frame per neuron, so fewer equations than
+    unknowns. "noisy": four frames per neuron, but dx/dt from finite differences, whose noise
+    has the standard deviation σ/Δt per sample.
     """
     neurons = recording.activity.shape[1]
     total = len(recording.activity) - 1
@@ -101,14 +93,9 @@ def connectivity_solvers(recording: Recording, truth: Truth, steps: int) -> list
         started = time.perf_counter()
         solved = _least_squares(messages, target)
         seconds = time.perf_counter() - started
-        rows.append(
-            {
-                "data": data,
-                "frames": len(frames),
-                "least_squares": {"seconds": seconds, "r2": _r2(truth, solved)},
-                "adam": _descend(messages, target, truth, steps),
-            }
-        )
+        row = {"data": data, "frames": len(frames)}
+        row["least_squares"] = {"seconds": seconds, "r2": _r2(truth, solved)}
+        rows.append(row | {"adam": _descend(messages, target, truth, steps)})
     return rows
 
 
@@ -136,12 +123,12 @@ def _least_squares(messages: Tensor, target: Tensor) -> Float[Tensor, "neuron ne
 
 
 def _descend(messages: Tensor, target: Tensor, truth: Truth, steps: int) -> list[Row]:
-    """AdamW on the mean square error, a batch of frames a step; the rate falls to zero."""
+    """AdamW on the mean square error, one batch per step; the learning rate falls to zero."""
     weights = torch.zeros(len(messages), len(messages), requires_grad=True)
     rate = 0.1 * float(truth.connectivity.abs().median())  # a tenth of a typical weight
     optimiser = torch.optim.AdamW([weights], lr=rate, weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    looks = {round(steps ** (k / (ADAM_LOOKS - 1))) for k in range(ADAM_LOOKS)}
+    scored = {round(steps ** (k / (ADAM_SCORES - 1))) for k in range(ADAM_SCORES)}
     rows, spent, started = [], 0.0, time.perf_counter()
     for step in range(1, steps + 1):
         chosen = torch.randint(messages.shape[1], (ADAM_BATCH,))
@@ -150,7 +137,7 @@ def _descend(messages: Tensor, target: Tensor, truth: Truth, steps: int) -> list
         loss.backward()
         optimiser.step()
         schedule.step()
-        if step in looks:
+        if step in scored:
             spent += time.perf_counter() - started
             learned = weights.detach().clone().fill_diagonal_(0)
             rows.append({"step": step, "seconds": spent, "r2": _r2(truth, learned)})
@@ -166,20 +153,14 @@ def table_against_network(neurons: int, repeats: int, device: str) -> list[Row]:
     rows = []
     for frames in (1, 16, 256):
         x = torch.randn(neurons, frames, device=device)
-        with torch.no_grad():
-            network, tabulated = interleave(
-                repeats,
-                partial(gnn.transfer_function, gnn.embedding, x),
-                partial(_tabulated, axis, table, x),
-            )
-        rows.append(
-            {
-                "frames": frames,
-                "network": spread(network),
-                "table": spread(tabulated),
-                "ratio": ratio(network, tabulated),
-            }
+        actions = (
+            partial(gnn.transfer_function, gnn.embedding, x),
+            partial(_tabulated, axis, table, x),
         )
+        with torch.no_grad():
+            network, tabulated = interleave(repeats, *actions)
+        row = {"network": spread(network), "table": spread(tabulated)}
+        rows.append({"frames": frames, **row, "ratio": ratio(network, tabulated)})
     return rows
 
 
@@ -204,7 +185,7 @@ def table_errors(knots: tuple[int, ...] = (8, 16, 24, 32, 64, 128)) -> list[Row]
 def gauge_choices(last: State, recording: Recording, truth: Truth) -> list[Row]:
     """The estimate after the last sweep with row scales left, estimated, smoothed, and fitted.
 
-    The column scales are fitted to the truth in all three, so that only the rows differ.
+    The column scales are fitted to the truth in each, so that only the rows differ.
     """
     estimate, true = last.estimate, truth.connectivity.double()
     weights, field = estimate.connectivity.cpu().double(), estimate.field.cpu()
@@ -221,30 +202,27 @@ def gauge_choices(last: State, recording: Recording, truth: Truth) -> list[Row]:
         field[modulated] * estimated[modulated, None].float(),
         gauge.scale_error(estimate.connectivity, last.data.modulated),
     )
-    fitted = (
-        1 / best_scales(true, weights * best_scales(true, weights / gain, 0) / gain, 1)[:, 0]
-    )
+    columns = best_scales(true, weights / gain, 0)
+    fitted = 1 / best_scales(true, weights * columns / gain, 1)[:, 0]
     rows = []
     choices = {"off": ones, "rows": estimated, "smooth": smoothed, "fitted": fitted}
     for name, scale in choices.items():
         scaled = weights / (gain * scale[:, None])
-        r2, slope = fit_line(true, scaled * best_scales(true, scaled, 0))
         omega = field[modulated] * scale[modulated, None]
-        field_r2, field_slope = fit_line(true_field, omega)
-        rows.append(
-            {
-                "gauge": name,
-                "connectivity": {"r2": r2, "slope": slope},
-                "field": {"r2": field_r2, "slope": field_slope, "mean": float(omega.mean())},
-            }
+        lines = (
+            fit_line(true, scaled * best_scales(true, scaled, 0)),
+            fit_line(true_field, omega),
         )
+        of_weights, of_field = ({"r2": r2, "slope": slope} for r2, slope in lines)
+        of_field["mean"] = float(omega.mean())
+        rows.append({"gauge": name, "connectivity": of_weights, "field": of_field})
     return rows
 
 
 def clustering_times(
     recording: Recording, truth: Truth, learner: Learner, sweeps: tuple[int, ...]
 ) -> list[Row]:
-    """The result when the types are found after more or fewer sweeps with a ψ a neuron."""
+    """The result when the types are found after more or fewer sweeps with one ψ per neuron."""
     rows = []
     for count in sweeps:
         changed = learner.inference.model_copy(update={"neuron_sweeps": count})

@@ -1,7 +1,7 @@
-"""The benchmark: ours against the published formulation, the machine and other simulators.
+"""The benchmark: our code, the published formulation, the machine and other simulators.
 
 Everything is measured in one run on one machine. Durations are in seconds, sizes in bytes,
-and every ratio is taken round by round, so that it comes with a spread.
+and every ratio is taken round by round, so that its spread is known.
 """
 
 import json
@@ -16,15 +16,7 @@ from typing import Any
 import psutil
 import torch
 
-from figures_lib.bench import ablation
-from figures_lib.bench.measurements import (
-    accuracies,
-    iterations,
-    rates,
-    scaling,
-    simulators,
-    streaming,
-)
+from figures_lib.bench import ablation, measurements
 from figures_lib.bench.measuring import timer
 from figures_lib.bench.plans import Plan, experiment_of
 from figures_lib.infer.algorithm import converge
@@ -53,13 +45,13 @@ def benchmark(plan: Plan, report: Callable[[str], None] = lambda line: None) -> 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts: dict[str, Callable[[], Any]] = {
         "machine": partial(machine, device),
-        "iteration": partial(iterations, plan, device),
-        "accuracy": partial(accuracies, plan, device),
-        "rates": partial(rates, plan, device),
-        "simulators": partial(simulators, plan),
-        "scaling": partial(scaling, plan, device),
+        "iteration": partial(measurements.iterations, plan, device),
+        "accuracy": partial(measurements.accuracies, plan, device),
+        "rates": partial(measurements.rates, plan, device),
+        "simulators": partial(measurements.simulators, plan),
+        "scaling": partial(measurements.scaling, plan, device),
         "memory_plan": partial(memory_plan, 8000, 100_000),
-        "streaming": partial(streaming, plan, device),
+        "streaming": partial(measurements.streaming, plan, device),
         "ablation": partial(_ablations, plan, device),
     }
     result: Report = {"plan": asdict(plan)}
@@ -94,7 +86,7 @@ def _version(package: str) -> str | None:
 
 
 def memory_plan(neurons: int, frames: int) -> list[Report]:
-    """What an inference of a long recording needs, and where it is [bytes].
+    """What an inference of a long recording holds in memory and on disk [bytes].
 
     The recording stays on disk; only the sampled frames are ever in memory.
     """
@@ -109,7 +101,8 @@ def _ablations(plan: Plan, device: str) -> Report:
     experiment = experiment_of(plan.ablation, plan.accuracy_frames)
     recording, truth = simulate(experiment, device)
     torch.manual_seed(experiment.seed)
-    states = list(converge(recording, experiment.learner, device))
+    learner = experiment.learner
+    states = list(converge(recording, learner, device))
     return {
         "neurons": plan.ablation,
         "weights": ablation.connectivity_solvers(recording, truth, plan.adam_steps),
@@ -117,7 +110,5 @@ def _ablations(plan: Plan, device: str) -> Report:
         "table_errors": ablation.table_errors(),
         "gauge": ablation.gauge_choices(states[-1], recording, truth),
         "sweeps": ablation.sweep_variants(recording, truth, states),
-        "clustering": ablation.clustering_times(
-            recording, truth, experiment.learner, plan.clustering
-        ),
+        "clustering": ablation.clustering_times(recording, truth, learner, plan.clustering),
     }

@@ -1,4 +1,4 @@
-"""The benchmark that the book shows: that of the run, or else a quick one."""
+"""The benchmark that the book shows: that of the run, otherwise a quick one."""
 
 import os
 from pathlib import Path
@@ -15,14 +15,14 @@ from figures_lib.runs.stages import keep
 def benchmark_results(run: Run) -> dict[str, Any]:
     """The benchmark that belongs to a run.
 
-    ``benchmark.json`` in the folder of the run, written by ``figures_lib bench``, goes first.
-    Without it, the quick plan is measured here, once; a run that is itself a test has a
-    smaller one.
+    It is read from ``benchmark.json`` in the folder of the run, as written by
+    ``figures_lib bench``. Without this file, the quick plan is measured here, once; for a run
+    of the size of a test, a smaller one.
     """
     given = run.out / "benchmark.json"
     if given.exists():
         return read_json(given)
-    # brings torch_geometric along, which every notebook would wait for
+    # imported late: it loads torch_geometric, which would delay every notebook
     from figures_lib.bench.benchmark import benchmark
 
     plan = TINY if run.experiment.simulation.neurons <= max(TINY.scaling) else QUICK

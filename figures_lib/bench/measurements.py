@@ -2,6 +2,7 @@
 
 import math
 import tempfile
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,24 +10,17 @@ from typing import Any
 import psutil
 import torch
 from torch import Tensor, nn
+from torch.utils.benchmark.utils.timer import timer  # waits for the accelerator, if any
 
 from figures_lib.bench.ablation import timed
-from figures_lib.bench.measuring import (
-    PeakMemory,
-    Work,
-    exponent,
-    interleave,
-    ratio,
-    spread,
-    timer,
-)
+from figures_lib.bench.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
 from figures_lib.bench.plans import Plan, experiment_of
 from figures_lib.bench.rivals import RIVALS, RollOut, Start, obstacle
 from figures_lib.config import Experiment
 from figures_lib.infer.algorithm import LEAST_FRAMES, converge, infer
 from figures_lib.infer.splines import spanning
 from figures_lib.infer.sweep import start, sweep
-from figures_lib.infer.unknowns import Data, Pools, prepare
+from figures_lib.infer.unknowns import Pools, prepare
 from figures_lib.learner import GraphNetwork
 from figures_lib.model.dynamics import product
 from figures_lib.model.gnn import GNN
@@ -38,11 +32,12 @@ from figures_lib.simulate.truth import draw_truth
 
 TARGETS = (0.95, 0.99, 0.993, 0.999)  # R² of W; 0.993 is the published one
 WINDOW = 100  # frames in which the field is constant
-STRETCH = 500  # frames whose duration is taken together
-ROOM = 0.7  # share of the available memory that a measurement may need
-VISIBLE = 2**24  # bytes: smaller peaks drown in what the interpreter itself allocates
+STRETCH = 500  # frames that are timed together
+ROOM = 0.7  # share of the available memory that a measurement may use
+VISIBLE = 2**24  # bytes: smaller peaks are hidden by what the interpreter allocates
 PRODUCTS = 50  # matrix–vector products timed together: the matrix stays in the cache
-STORED = 32  # frames of the stored recording for every sampled one
+STORED = 32  # stored frames per sampled frame
+NO_WARM_UP: dict[str, Any] = {"simulation.warm_up": 0}
 COPY = 2**25  # float32 values of the array that is copied: beyond every cache
 
 Report = dict[str, Any]
@@ -52,7 +47,7 @@ def iterations(plan: Plan, device: str) -> list[Report]:
     """One training iteration on one frame: MLP on every edge, dense, and the sweep.
 
     An iteration is forward, backward and a step of Adam; a sweep reads thousands of frames
-    and is given per frame.
+    and its time is given per frame.
     """
     return [
         _iteration(plan, neurons, transfer, device)
@@ -69,33 +64,23 @@ def _iteration(plan: Plan, neurons: int, transfer: str, device: str) -> Report:
     needed = 4 * neurons**2 * (hidden * config.width + 12)
     if reason := no_room(needed):
         return row | {"skipped": reason}
-    networks = [GNN(config, neurons).to(device) for _ in range(2)]
-    models = (MessagePassingGNN(networks[0]), networks[1])
+    first, second = (GNN(config, neurons).to(device) for _ in range(2))
     activity, target = torch.randn(2, 1, neurons, device=device)
-    steps = [
-        partial(train_step, model, torch.optim.Adam(model.parameters()), activity, target)
-        for model in models
-    ]
-    if transfer == "pair":  # the sweeps have no per-frame equivalent before types are known
-        edges, dense = interleave(plan.repeats, *steps)
-        return (
-            row
-            | {"edges": spread(edges), "dense": spread(dense)}
-            | {"edges_over_dense": ratio(edges, dense)}
-        )
-    frames = max(LEAST_FRAMES, 4 * neurons)
-    action = sweep_action(random_recording(neurons, frames), frames, device)
-    edges, dense, swept = interleave(plan.repeats, *steps, action)
-    a_frame = [seconds / frames for seconds in swept]
-    return row | {
-        "edges": spread(edges),
-        "dense": spread(dense),
-        "sweep": spread(swept),
-        "sweep_frames": frames,
-        "edges_over_dense": ratio(edges, dense),
-        "edges_over_sweep_frame": ratio(edges, a_frame),
-        "dense_over_sweep_frame": ratio(dense, a_frame),
+    actions: dict[str, Callable[[], object]] = {
+        name: partial(train_step, model, torch.optim.Adam(model.parameters()), activity, target)
+        for name, model in (("edges", MessagePassingGNN(first)), ("dense", second))
     }
+    frames = max(LEAST_FRAMES, 4 * neurons)
+    if transfer == "sender":  # else the sweeps have no equivalent before types are known
+        actions["sweep"] = sweep_action(random_recording(neurons, frames), frames, device)
+        row["sweep_frames"] = frames
+    seconds = dict(zip(actions, interleave(plan.repeats, *actions.values()), strict=True))
+    row |= {name: spread(some) for name, some in seconds.items()}
+    row["edges_over_dense"] = ratio(seconds["edges"], seconds["dense"])
+    per_frame = [whole / frames for whole in seconds.pop("sweep", [])]
+    if per_frame:
+        row |= {f"{k}_over_sweep_frame": ratio(seconds[k], per_frame) for k in seconds}
+    return row
 
 
 def train_step(
@@ -109,7 +94,7 @@ def train_step(
 
 
 def random_recording(neurons: int, frames: int) -> Recording:
-    """White noise: the duration of a sweep does not depend on what it reads."""
+    """White noise: the duration of a sweep does not depend on the values that it reads."""
     return Recording(
         activity=torch.randn(frames, neurons),
         derivative=torch.randn(frames, neurons),
@@ -121,37 +106,26 @@ def random_recording(neurons: int, frames: int) -> Recording:
 
 
 def sweep_action(recording: Recording, frames: int, device: str) -> Any:
-    """A sweep with a ψ a neuron, ready to be called again and again."""
-    data = prepare(
-        recording, spanning(recording.activity, 24), frames, math.ceil(frames / WINDOW), device
-    )
-    return _sweep_of(data)
-
-
-def _sweep_of(data: Data) -> Any:
+    """A function that makes one sweep with one ψ per neuron and can be called repeatedly."""
+    axis, windows = spanning(recording.activity, 24), math.ceil(frames / WINDOW)
+    data = prepare(recording, axis, frames, windows, device)
     return partial(sweep, data, start(data), Pools(None, None))
 
 
 def accuracies(plan: Plan, device: str) -> Report:
     """Time until the weights reach each R², gauge-free, and the score of the final model.
 
-    The time is that of the sweeps alone: every sweep is scored while the clock stands.
+    The time is that of the sweeps alone: it does not include scoring them.
     """
     curves = []
+    steps = {f"{part}_network.steps": plan.network_steps for part in ("field", "graph")}
     for seed in range(plan.seeds):
-        steps = dict.fromkeys(
-            ("field_network.steps", "graph_network.steps"), plan.network_steps
-        )
         experiment = experiment_of(plan.accuracy, plan.accuracy_frames, seed=seed, **steps)
         recording, truth = simulate(experiment, device)
-        curve = [
-            {
-                "phase": state.phase,
-                "seconds": seconds,
-                "r2": gauge_free_r2(truth.connectivity, state.estimate.connectivity.cpu()),
-            }
-            for state, seconds in timed(converge(recording, experiment.learner, device))
-        ]
+        curve = []
+        for state, seconds in timed(converge(recording, experiment.learner, device)):
+            r2 = gauge_free_r2(truth.connectivity, state.estimate.connectivity.cpu())
+            curve.append({"phase": state.phase, "seconds": seconds, "r2": r2})
         curves.append(curve)
         if seed == 0:
             began = timer()
@@ -170,16 +144,12 @@ def accuracies(plan: Plan, device: str) -> Report:
 def _reached(target: float, curves: list[list[Report]]) -> Report:
     times = [next((s["seconds"] for s in c if s["r2"] >= target), None) for c in curves]
     known = [seconds for seconds in times if seconds is not None]
-    return {
-        "r2": target,
-        "seeds": len(times),
-        "reached": len(known),
-        "seconds": spread(known) if known else None,
-    }
+    counts = {"seeds": len(times), "reached": len(known)}
+    return {"r2": target, **counts, "seconds": spread(known) if known else None}
 
 
 def rates(plan: Plan, device: str) -> Report:
-    """Operations and bytes a second of sweep and simulator, against GEMM and copy."""
+    """Operations and bytes per second of sweep and simulator, against GEMM and copy."""
     neurons, frames = plan.rates, 2 * plan.rates
     action = sweep_action(random_recording(neurons, frames), frames, device)
     with Work() as sweep_work:
@@ -195,19 +165,15 @@ def rates(plan: Plan, device: str) -> Report:
         partial(_multiply, square, vector),
         partial(copy.copy_, source),
     )
-    experiment = experiment_of(
-        neurons, STRETCH * (plan.repeats + 1), **{"simulation.warm_up": 0}
-    )
+    experiment = experiment_of(neurons, STRETCH * (plan.repeats + 1), **NO_WARM_UP)
     truth = draw_truth(experiment)
     with Work() as step_work:
         truth.dynamics.derivative(torch.zeros(neurons), torch.ones(neurons))
-        torch.mv(truth.connectivity, torch.zeros(neurons))  # NumPy's product is not seen
+        torch.mv(truth.connectivity, torch.zeros(neurons))  # counted for NumPy's
     steps = step_seconds(experiment, device)
     matrix_vector = [seconds / PRODUCTS for seconds in matrix_vector]
-    gemm_work, copy_bytes = 2.0 * neurons**2 * 2048, 2.0 * 4 * COPY
-    gemm, stream = (
-        [amount / s for s in t] for amount, t in ((gemm_work, product), (copy_bytes, copied))
-    )
+    gemm = [2.0 * neurons**2 * 2048 / seconds for seconds in product]
+    stream = [2.0 * 4 * COPY / seconds for seconds in copied]
     return {
         "neurons": neurons,
         "frames": frames,
@@ -228,7 +194,7 @@ def _multiply(matrix: Tensor, vector: Tensor) -> None:
 def _achieved(
     work: Work, seconds: list[float], gemm: list[float], stream: list[float]
 ) -> Report:
-    """Rates of a piece of work, and what its products and its bytes alone would take."""
+    """Rates of a piece of work, in absolute terms and relative to GEMM and copy."""
     flops, traffic = ([amount / s for s in seconds] for amount in (work.flops, work.bytes))
     return {
         "flop": work.flops,
@@ -242,7 +208,7 @@ def _achieved(
 
 
 def step_seconds(experiment: Experiment, device: str) -> list[float]:
-    """Duration of a step of the simulator, once a stretch; the first one is left out."""
+    """Duration of a step of the simulator, once per stretch except the first [s]."""
     marks: list[tuple[int, float]] = []
 
     def mark(done: int, total: int) -> None:
@@ -250,10 +216,8 @@ def step_seconds(experiment: Experiment, device: str) -> list[float]:
             marks.append((done, timer()))
 
     simulate(experiment, device, mark)
-    return [
-        (later - earlier) / (after - before)
-        for (before, earlier), (after, later) in zip(marks, marks[1:], strict=False)
-    ]
+    steps, seconds = torch.tensor(marks, dtype=torch.double).diff(dim=0).T
+    return (seconds / steps).tolist()
 
 
 def simulators(plan: Plan) -> list[Report]:
@@ -264,19 +228,18 @@ def simulators(plan: Plan) -> list[Report]:
         for name, build in RIVALS.items():
             row: Report = {"neurons": neurons, "rival": name}
             if reason := obstacle(name):
-                rows.append(row | {"skipped": reason})
-                continue
-            ours, theirs = _race(plan, experiment, build(start_state))
-            rows.append(
-                row
-                | {"ours": spread(ours), "theirs": spread(theirs), "ratio": ratio(theirs, ours)}
-            )
+                row["skipped"] = reason
+            else:
+                ours, theirs = _race(plan, experiment, build(start_state))
+                row |= {"ours": spread(ours), "theirs": spread(theirs)}
+                row["ratio"] = ratio(theirs, ours)
+            rows.append(row)
     return rows
 
 
 def common_start(neurons: int, frames: int, **changes: Any) -> tuple[Experiment, Start]:
     """An experiment that every simulator can run, and the state from which it starts."""
-    common = {"simulation.noise": 0.0, "simulation.warm_up": 0, "external_input.images": 1}
+    common = NO_WARM_UP | {"simulation.noise": 0.0, "external_input.images": 1}
     experiment = experiment_of(neurons, frames, **common, **changes)
     short = experiment.simulation.model_copy(update={"frames": 2})
     recording, truth = simulate(experiment.model_copy(update={"simulation": short}))
@@ -288,7 +251,7 @@ def common_start(neurons: int, frames: int, **changes: Any) -> tuple[Experiment,
 def _race(
     plan: Plan, experiment: Experiment, roll_out: RollOut
 ) -> tuple[list[float], list[float]]:
-    """Seconds a step of ours and of a rival, turn about; the first round warms up."""
+    """Seconds per step of ours and of a rival, by turns; the first round is a warm-up."""
     ours, theirs = [], []
     for _ in range(plan.repeats + 1):
         steps = step_seconds(experiment, "cpu")
@@ -301,11 +264,9 @@ def _race(
 
 def scaling(plan: Plan, device: str) -> Report:
     """Time and memory of a sweep and time of a simulated step against N, and against T."""
-    by_neurons = [
-        _sized(neurons, plan.scaling_frames, device, simulated=True) for neurons in plan.scaling
-    ]
-    middle = plan.scaling[1]
-    by_frames = [_sized(middle, frames, device, simulated=False) for frames in plan.lengths]
+    frames, middle = plan.scaling_frames, plan.scaling[1]
+    by_neurons = [_sized(neurons, frames, device, simulated=True) for neurons in plan.scaling]
+    by_frames = [_sized(middle, length, device, simulated=False) for length in plan.lengths]
     return {
         "by_neurons": by_neurons,
         "by_frames": by_frames,
@@ -328,10 +289,8 @@ def _sized(neurons: int, frames: int, device: str, simulated: bool) -> Report:
         (seconds,) = interleave(2, action)
     row |= {"sweep_seconds": min(seconds), "memory_bytes": peak.bytes}
     if simulated:
-        steps = step_seconds(
-            experiment_of(neurons, 3 * STRETCH, **{"simulation.warm_up": 0}), device
-        )
-        row["step_seconds"] = min(steps)
+        experiment = experiment_of(neurons, 3 * STRETCH, **NO_WARM_UP)
+        row["step_seconds"] = min(step_seconds(experiment, device))
     return row
 
 
@@ -344,19 +303,19 @@ def _fit(rows: list[Report], size: str, value: str, least: int = 0) -> float | N
 
 
 def streaming(plan: Plan, device: str) -> Report:
-    """Memory to sample a recording that is held in memory and one that stays on disk."""
-    neurons, frames = plan.rates, STORED * plan.scaling_frames
-    sampled = plan.scaling_frames
+    """Memory needed to sample a recording: held in memory, and mapped from disk."""
+    neurons, sampled = plan.rates, plan.scaling_frames
+    frames, windows = STORED * sampled, math.ceil(STORED * sampled / WINDOW)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with PeakMemory() as held:
             recording = random_recording(neurons, frames)
             axis = spanning(recording.activity[:sampled], 24)
-            prepare(recording, axis, sampled, math.ceil(frames / WINDOW), device)
+            prepare(recording, axis, sampled, windows, device)
         recording.save(folder)
         del recording
         with PeakMemory() as mapped:
-            prepare(Recording.load(folder), axis, sampled, math.ceil(frames / WINDOW), device)
+            prepare(Recording.load(folder), axis, sampled, windows, device)
     return {
         "neurons": neurons,
         "frames": frames,

@@ -4,7 +4,6 @@ import ctypes
 import gc
 import math
 import threading
-import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -18,7 +17,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.benchmark.utils.timer import timer  # waits for the accelerator, if any
 from torch.utils.flop_counter import FlopCounterMode
 
-POLL = 0.002  # seconds between two looks at the memory of the process
+POLL = 0.002  # seconds between two readings of the memory of the process
 
 Spread = dict[str, float | int]
 
@@ -27,24 +26,20 @@ def spread(samples: Sequence[float]) -> Spread:
     """Median, quartiles and number of repeats, in the unit of the samples.
 
     Raises:
-        ValueError: there is no sample.
+        ValueError: ``samples`` is empty.
     """
     if not len(samples):
         raise ValueError("samples: expected at least one (got none)")
     first, median, third = np.quantile(np.asarray(samples, dtype=float), (0.25, 0.5, 0.75))
-    return {
-        "median": float(median),
-        "q1": float(first),
-        "q3": float(third),
-        "repeats": len(samples),
-    }
+    quartiles = {"median": float(median), "q1": float(first), "q3": float(third)}
+    return quartiles | {"repeats": len(samples)}
 
 
 def interleave(repeats: int, *actions: Callable[[], object]) -> list[list[float]]:
     """Durations of each action [s]; a round runs every action once.
 
-    Whatever else slows the machine for a while then hits all actions alike, and the ratio of
-    one round is fair. The first round warms up and is not counted.
+    Other load on the machine then affects all actions of a round alike, so that their ratio
+    is fair. The first round is a warm-up and is not counted.
     """
     seconds: list[list[float]] = [[] for _ in actions]
     for _ in range(repeats + 1):
@@ -72,13 +67,13 @@ def exponent(sizes: Sequence[float | int], values: Sequence[float | int]) -> flo
 
 
 class Work(TorchDispatchMode):
-    """Counts what the operations inside do; a context manager.
+    """Counts the operations and bytes of the code inside; a context manager.
 
-    Operations are counted by torch's ``FlopCounterMode``, which is told of the factorisations
-    and solves that it does not know; elementwise ones are not counted.
+    Operations are counted by torch's ``FlopCounterMode``, to which some products,
+    factorisations and solves are added; elementwise operations are not counted.
 
     Attributes:
-        bytes: what every operation reads and writes, as if nothing stayed in a cache.
+        bytes: read and written by all operations, as if nothing stayed in a cache.
     """
 
     def __init__(self) -> None:
@@ -92,13 +87,13 @@ class Work(TorchDispatchMode):
         return self._counter.get_total_flops()
 
     def __enter__(self) -> "Work":
-        """Start to count."""
+        """Start counting."""
         self._counter.__enter__()
         super().__enter__()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        """Stop to count."""
+        """Stop counting."""
         super().__exit__(*error)
         self._counter.__exit__(*error)
 
@@ -117,39 +112,23 @@ def _bytes(tensor: Tensor) -> int:
     return min(tensor.numel() * tensor.element_size(), tensor.untyped_storage().nbytes())
 
 
-def _product(matrix: Sequence[int], vector: Sequence[int], **_: Any) -> int:
-    return 2 * math.prod(matrix)
-
-
-def _product_added(total: Any, left: Sequence[int], right: Sequence[int], **_: Any) -> int:
-    return 2 * math.prod(left) * right[-1]
-
-
-def _cholesky(matrix: Sequence[int], *_: Any, **__: Any) -> int:
-    return math.prod(matrix) * matrix[-1] // 3
-
-
-def _solve(matrix: Sequence[int], *_: Any, **__: Any) -> int:
-    return 2 * math.prod(matrix) * matrix[-1] // 3
-
-
-_FLOPS: dict[Any, Callable[..., int]] = {  # of operations that FlopCounterMode does not know
-    torch.ops.aten.mv: _product,
-    torch.ops.aten.addmm_: _product_added,
-    torch.ops.aten.linalg_cholesky_ex: _cholesky,
-    torch.ops.aten.cholesky_inverse: _solve,
-    torch.ops.aten._linalg_solve_ex: _solve,
+_FLOPS: dict[Any, Callable[..., int]] = {  # of operations unknown to FlopCounterMode
+    torch.ops.aten.mv: lambda a, vector, **_: 2 * math.prod(a),
+    torch.ops.aten.addmm_: lambda added, a, b, **_: 2 * math.prod(a) * b[-1],
+    torch.ops.aten.linalg_cholesky_ex: lambda a, *_, **__: math.prod(a) * a[-1] // 3,
+    torch.ops.aten.cholesky_inverse: lambda a, *_, **__: 2 * math.prod(a) * a[-1] // 3,
+    torch.ops.aten._linalg_solve_ex: lambda a, *_, **__: 2 * math.prod(a) * a[-1] // 3,
 }
 
 
 class PeakMemory:
     """Largest resident memory above that at entry [bytes]; a context manager.
 
-    Pages of mapped files are not counted: the system takes them back when it needs them.
+    Pages of mapped files are not counted: the system frees them when it needs memory.
     """
 
     def __enter__(self) -> "PeakMemory":
-        """Start to watch."""
+        """Start watching."""
         gc.collect()
         with suppress(OSError, AttributeError):  # only glibc keeps freed memory, and has this
             ctypes.CDLL(None).malloc_trim(0)
@@ -162,17 +141,16 @@ class PeakMemory:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop to watch."""
-        self._look()
+        """Stop watching."""
+        self._update()
         self._stop.set()
         self._watcher.join()
 
     def _watch(self) -> None:
-        while not self._stop.is_set():
-            self._look()
-            time.sleep(POLL)
+        while not self._stop.wait(POLL):
+            self._update()
 
-    def _look(self) -> None:
+    def _update(self) -> None:
         self.bytes = max(self.bytes, self._resident() - self._start)
 
     def _resident(self) -> int:

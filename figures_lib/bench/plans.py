@@ -12,7 +12,7 @@ CONFIG = ROOT / "config" / "fig3.yaml"
 
 @dataclass(frozen=True)
 class Plan:
-    """Sizes of a benchmark.
+    """Sizes of a benchmark; those of the full one unless said otherwise.
 
     Attributes:
         name: how the result is labelled.
@@ -22,54 +22,38 @@ class Plan:
         accuracy_frames: frames of their recordings.
         seeds: number of such inferences.
         network_steps: steps of Adam that fit each network of the first of them.
-        rates: N at which sweep and simulator are held against the machine.
-        rivals: N of the simulations, and steps a round.
+        rates: N at which sweep and simulator are compared with the machine.
+        rivals: N of the simulations.
+        rival_steps: their steps per round.
         scaling: N of the scaling measurement.
         scaling_frames: frames at each N.
-        lengths: frames a sweep reads when the length is varied, at the second N of scaling.
-        ablation: N of the ablations, and steps of AdamW.
-        clustering: sweeps with a ψ a neuron before the types are found.
+        lengths: frames that a sweep reads when their number is varied, at scaling[1].
+        ablation: N of the ablations.
+        adam_steps: their steps of AdamW.
+        clustering: sweeps with one ψ per neuron before the types are found.
     """
 
     name: str
-    repeats: int
-    iteration: tuple[int, ...]
-    accuracy: int
-    accuracy_frames: int
-    seeds: int
-    network_steps: int
-    rates: int
-    rivals: tuple[int, ...]
-    rival_steps: int
-    scaling: tuple[int, ...]
-    scaling_frames: int
-    lengths: tuple[int, ...]
-    ablation: int
-    adam_steps: int
-    clustering: tuple[int, ...]
+    repeats: int = 5
+    iteration: tuple[int, ...] = (8, 32, 128, 512, 1024, 2048)
+    accuracy: int = 512
+    accuracy_frames: int = 20_000
+    seeds: int = 5
+    network_steps: int = 800
+    rates: int = 2048
+    rivals: tuple[int, ...] = (128, 512, 1024)
+    rival_steps: int = 100
+    scaling: tuple[int, ...] = (512, 1024, 2048, 4096, 8192)
+    scaling_frames: int = 1024
+    lengths: tuple[int, ...] = (1024, 2048, 4096, 8192)
+    ablation: int = 256
+    adam_steps: int = 4000
+    clustering: tuple[int, ...] = (0, 1, 2, 4, 8, 18)
 
 
-FULL = Plan(
-    name="full",
-    repeats=5,
-    iteration=(8, 32, 128, 512, 1024, 2048),
-    accuracy=512,
-    accuracy_frames=20_000,
-    seeds=5,
-    network_steps=800,
-    rates=2048,
-    rivals=(128, 512, 1024),
-    rival_steps=100,
-    scaling=(512, 1024, 2048, 4096, 8192),
-    scaling_frames=1024,
-    lengths=(1024, 2048, 4096, 8192),
-    ablation=256,
-    adam_steps=4000,
-    clustering=(0, 1, 2, 4, 8, 18),
-)
+FULL = Plan("full")
 QUICK = Plan(
     name="quick",
-    repeats=5,
     iteration=(8, 32, 128, 256),
     accuracy=128,
     accuracy_frames=9000,
@@ -77,9 +61,7 @@ QUICK = Plan(
     network_steps=150,
     rates=1024,
     rivals=(64, 256),
-    rival_steps=100,
     scaling=(256, 512, 1024),
-    scaling_frames=1024,
     lengths=(512, 1024, 2048),
     ablation=128,
     adam_steps=1000,
@@ -87,7 +69,6 @@ QUICK = Plan(
 )
 TINY = Plan(
     name="tiny",
-    repeats=5,
     iteration=(8, 16),
     accuracy=32,
     accuracy_frames=1000,

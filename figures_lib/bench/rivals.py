@@ -1,19 +1,18 @@
-"""Equation (1) without noise and with a constant field, in other people's simulators.
+"""Equation (1) without noise and with a constant field, in other simulators.
 
 The benchmark compares our simulator with them, and the tests compare the roll-outs. Brian2
-is optional: a rival is built only where its package can be imported.
+is optional: a rival takes part only if its package can be imported.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from importlib import import_module
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.model.dynamics import Dynamics, cores_left_to_product
+from figures_lib.model.dynamics import cores_left_to_product
 from figures_lib.simulate.truth import Truth
 
 RollOut = Callable[[int], Tensor]  # steps → activity after them, Float["neuron"]
@@ -37,7 +36,7 @@ class Start:
 
 
 def brian2(start: Start) -> RollOut:
-    """Brian2: one synapse an edge, summed on the receiver; float64, compiled by Cython.
+    """Brian2: one synapse per edge, summed at the receiver; float64, compiled by Cython.
 
     A roll-out continues from where the one before it stopped.
     """
@@ -76,22 +75,19 @@ def brian2(start: Start) -> RollOut:
 
 
 def torchdiffeq(start: Start) -> RollOut:
-    """torchdiffeq: fixed-step Euler on our right-hand side; every roll-out starts anew."""
+    """torchdiffeq: fixed-step Euler on our right-hand side, always from ``start``."""
     from torchdiffeq import odeint
 
-    slope = partial(_slope, start.truth.dynamics, start.field)
+    def slope(_: Tensor, x: Tensor) -> Tensor:
+        return start.truth.dynamics.derivative(x, start.field)
 
     @torch.no_grad()
     def run(steps: int) -> Tensor:
         times = torch.arange(steps + 1) * start.time_step
-        with cores_left_to_product():  # as ours: it would be slower otherwise
+        with cores_left_to_product():  # as for ours; it would be slower without
             return odeint(slope, start.activity, times, method="euler")[-1]
 
     return run
-
-
-def _slope(dynamics: Dynamics, field: Tensor, _: Tensor, x: Tensor) -> Tensor:
-    return dynamics.derivative(x, field)
 
 
 RIVALS: dict[str, Callable[[Start], RollOut]] = {"brian2": brian2, "torchdiffeq": torchdiffeq}
@@ -101,6 +97,6 @@ def obstacle(name: str) -> str | None:
     """Why a rival cannot run here, or None if it can."""
     try:
         import_module(name)
-    except (ImportError, AttributeError) as error:  # absent, or too old for its own libraries
-        return f"{type(error).__name__}: {error}; pip install '.[bench]' brings one that runs"
+    except (ImportError, AttributeError) as error:  # absent, or too old for its dependencies
+        return f"{type(error).__name__}: {error}; pip install '.[bench]' adds one that works"
     return None

@@ -1,1 +1,1 @@
-"""Figures and tables: functions of arrays that draw, and do nothing else."""
+"""Figures and tables: functions of arrays that only draw."""

@@ -1,9 +1,11 @@
-"""Tables of the benchmark: rows of its JSON as text that a notebook and the site render."""
+"""Tables of the benchmark: rows of its JSON as text for a notebook and for the site."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
+from itertools import chain
 from typing import Any
+
+from tabulate import tabulate
 
 from figures_lib.runs.cost import Cost
 
@@ -19,36 +21,24 @@ class Table:
 
     def __repr__(self) -> str:
         """Aligned columns."""
-        lines = [self.header, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            for line in lines
-        )
+        return tabulate(self.rows, self.header, "plain", disable_numparse=True)
 
     def _repr_html_(self) -> str:
-        head, *body = (
-            "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in line)
-            for line, tag in zip(
-                (self.header, *self.rows), ("th", *["td"] * len(self.rows)), strict=True
-            )
-        )
-        rows = "".join(f"<tr>{cells}</tr>" for cells in body)
-        table = f"<thead><tr>{head}</tr></thead><tbody>{rows}</tbody>"
-        table = f'<table class="table" style="width: auto">{table}</table>'
-        return f'<div style="overflow-x: auto">{table}</div>'  # a phone scrolls the table only
+        shown = tabulate(self.rows, self.header, "html", disable_numparse=True, stralign=None)
+        shown = shown.replace("<table>", '<table class="table" style="width: auto">')
+        return f'<div style="overflow-x: auto">{shown}</div>'  # a phone scrolls the table only
 
 
 def machine(report: Row) -> Table:
-    """What the numbers were measured on, and what was left out."""
-    told = report["machine"]
-    versions = ", ".join(f"{k} {v or 'absent'}" for k, v in told["packages"].items())
+    """What the numbers were measured on, and what was skipped."""
+    host = report["machine"]
+    versions = ", ".join(f"{k} {v or 'absent'}" for k, v in host["packages"].items())
     lines = [
         ("plan", f"{report['plan']['name']}, {report['seconds']:.0f} s"),
-        ("processor", f"{told['processor']}, {told['cores']} cores, {told['threads']} threads"),
-        ("memory", f"{told['memory_bytes'] / 1e9:.0f} GB"),
-        ("device", told["device"]),
-        ("software", f"{told['system']}, Python {told['python']}, {versions}"),
+        ("processor", f"{host['processor']}, {host['cores']} cores, {host['threads']} threads"),
+        ("memory", f"{host['memory_bytes'] / 1e9:.0f} GB"),
+        ("device", host["device"]),
+        ("software", f"{host['system']}, Python {host['python']}, {versions}"),
         ("GEMM, copy", _rates(report["rates"])),
         *((f"skipped: {what}", reason) for what, reason in _skipped(report)),
     ]
@@ -63,73 +53,64 @@ def summary(report: Row) -> Table:
             what = f"N = {row['neurons']:,}, {row['transfer']}"
             rows.append((f"dense step, {what}", _ratio(row["edges_over_dense"])))
         if "edges_over_sweep_frame" in row:
-            ours = f"a frame of a sweep, N = {row['neurons']:,}"
+            ours = f"sweep, per frame, N = {row['neurons']:,}"
             rows.append((ours, _ratio(row["edges_over_sweep_frame"])))
     return Table(("ours", "times faster than the MLP on every edge (quartiles)"), tuple(rows))
 
 
 def simulators(rows: Sequence[Row]) -> Table:
     """A step in each simulator."""
-    return Table(
-        ("simulator", "N", "a step of theirs (µs)", "of ours (µs)", "ratio (quartiles)"),
-        tuple(
-            (
-                row["rival"],
-                f"{row['neurons']:,}",
-                f"{1e6 * row['theirs']['median']:.0f}",
-                f"{1e6 * row['ours']['median']:.0f}",
-                _ratio(row["ratio"]),
-            )
-            for row in rows
-            if "skipped" not in row
-        ),
-    )
+    columns = {
+        "simulator": "{rival}",
+        "N": "{neurons:,}",
+        "their step (µs)": "{theirs:.0f}",
+        "our step (µs)": "{ours:.0f}",
+        "ratio (quartiles)": "{ratio}",
+    }
+    shown = []
+    for row in (row for row in rows if "skipped" not in row):
+        steps = {whose: 1e6 * row[whose]["median"] for whose in ("theirs", "ours")}
+        shown.append(row | steps | {"ratio": _ratio(row["ratio"])})
+    return _table(shown, columns)
 
 
 def targets(accuracy: Row) -> Table:
     """Time to each R², over the seeds."""
-    rows = []
-    for target in accuracy["targets"]:
-        time = target["seconds"]
-        shown = "not reached" if time is None else _ratio(time)
-        rows.append((f"{target['r2']}", f"{target['reached']} of {target['seeds']}", shown))
-    return Table(
-        ("R² of W, gauge-free", "seeds that reach it", "time (s, quartiles)"), tuple(rows)
-    )
+    columns = {
+        "R² of W, gauge-free": "{r2}",
+        "seeds that reach it": "{reached} of {seeds}",
+        "time (s, quartiles)": "{time}",
+    }
+    rows = (target | {"time": _ratio(target["seconds"])} for target in accuracy["targets"])
+    return _table(rows, columns)
 
 
 def clustering(rows: Sequence[Row]) -> Table:
     """The result of finding the types early or late."""
-    header = ("sweeps before", "types found", "right type", "R² of W, gauge-free", "time (s)")
-    return Table(
-        header,
-        tuple(
-            (
-                f"{row['neuron_sweeps']}",
-                f"{row['types_found']}",
-                f"{row['accuracy']:.3f}",
-                f"{row['r2_gauge_free']:.5f}",
-                f"{row['seconds']:.2f}",
-            )
-            for row in rows
-        ),
-    )
+    columns = {
+        "sweeps before": "{neuron_sweeps}",
+        "types found": "{types_found}",
+        "right type": "{accuracy:.3f}",
+        "R² of W, gauge-free": "{r2_gauge_free:.5f}",
+        "time (s)": "{seconds:.2f}",
+    }
+    return _table(rows, columns)
 
 
 def solvers(rows: Sequence[Row]) -> Table:
     """W by least squares and the best that AdamW reached on its way."""
-    lines = []
+    columns = {
+        "data": "{data}, {frames:,} frames",
+        "least squares": "{least_squares[r2]:.4f} in {least_squares[seconds]:.3g} s",
+        "AdamW at its best": "{best[r2]:.4f} in {best[seconds]:.3g} s",
+        "more accurate": "{first}",
+    }
+    shown = []
     for row in rows:
-        solved, best = row["least_squares"], max(row["adam"], key=_r2)
-        lines.append(
-            (
-                f"{row['data']}, {row['frames']:,} frames",
-                f"{solved['r2']:.4f} in {solved['seconds']:.3g} s",
-                f"{best['r2']:.4f} in {best['seconds']:.3g} s",
-                "least squares" if solved["r2"] >= best["r2"] else "AdamW",
-            )
-        )
-    return Table(("data", "least squares", "AdamW at its best", "more accurate"), tuple(lines))
+        best = max(row["adam"], key=lambda step: step["r2"])
+        first = "least squares" if row["least_squares"]["r2"] >= best["r2"] else "AdamW"
+        shown.append(row | {"best": best, "first": first})
+    return _table(shown, columns)
 
 
 def gauge(rows: Sequence[Row]) -> Table:
@@ -140,20 +121,17 @@ def gauge(rows: Sequence[Row]) -> Table:
         "smooth": "estimated and smoothed",
         "fitted": "fitted to the truth",
     }
-    lines = tuple(
-        (
-            names[row["gauge"]],
-            f"{row['connectivity']['r2']:.4f}, {row['connectivity']['slope']:.3f}",
-            f"{row['field']['r2']:.4f}",
-            f"{row['field']['mean']:.3f}",
-        )
-        for row in rows
-    )
-    return Table(("row scales", "W: R², slope", "Ω: R², raw", "mean of Ω"), lines)
+    columns = {
+        "row scales": "{name}",
+        "W: R², slope": "{connectivity[r2]:.4f}, {connectivity[slope]:.3f}",
+        "Ω: R², raw": "{field[r2]:.4f}",
+        "mean of Ω": "{field[mean]:.3f}",
+    }
+    return _table((row | {"name": names[row["gauge"]]} for row in rows), columns)
 
 
 def streaming(report: Row) -> Table:
-    """Memory to sample a recording that is held and one that is read from disk."""
+    """Memory needed to sample a recording: held in memory, and mapped from disk."""
     lines = (
         (f"size of the recording, {report['frames']:,} frames", report["recording_bytes"]),
         (f"to hold it and sample {report['sampled_frames']:,}", report["held_bytes"]),
@@ -164,25 +142,29 @@ def streaming(report: Row) -> Table:
 
 def shards(plans: Sequence[Cost]) -> Table:
     """What each process holds, exchanges and computes."""
-    return Table(
-        ("processes", "memory (GB)", "exchanged a sweep (GB)", "operations a sweep (10¹²)"),
-        tuple(
-            (
-                str(plan.ranks),
-                _short(sum(plan.memory.values()) / 1e9),
-                _short(sum(plan.exchange.values()) / 1e9),
-                _short(plan.operations / 1e12),
-            )
-            for plan in plans
-        ),
+    columns = (
+        "processes",
+        "memory (GB)",
+        "exchanged per sweep (GB)",
+        "operations per sweep (10¹²)",
     )
+    rows = []
+    for plan in plans:
+        sizes = [sum(each.values()) / 1e9 for each in (plan.memory, plan.exchange)]
+        rows.append((str(plan.ranks), *map(_short, (*sizes, plan.operations / 1e12))))
+    return Table(columns, tuple(rows))
 
 
-def _r2(row: Row) -> float:
-    return row["r2"]
+def _table(rows: Iterable[Row], columns: Mapping[str, str]) -> Table:
+    """One line per row; columns are the formats of their cells, by their headings."""
+    cells = columns.values()
+    lines = tuple(tuple(cell.format_map(row) for cell in cells) for row in rows)
+    return Table(tuple(columns), lines)
 
 
-def _ratio(one: Row) -> str:
+def _ratio(one: Row | None) -> str:
+    if one is None:
+        return "not reached"
     return f"{_short(one['median'])} ({_short(one['q1'])}–{_short(one['q3'])})"
 
 
@@ -196,14 +178,10 @@ def _rates(rates: Row) -> str:
 
 
 def _skipped(report: Row) -> list[tuple[str, str]]:
-    rows = (
-        *report["iteration"],
-        *report["simulators"],
-        *report["scaling"]["by_neurons"],
-        *report["scaling"]["by_frames"],
-    )
+    sized = report["scaling"]
+    parts = report["iteration"], report["simulators"], sized["by_neurons"], sized["by_frames"]
     return [
         (f"{row.get('rival', 'measurement')}, N = {row['neurons']:,}", row["skipped"])
-        for row in rows
+        for row in chain(*parts)
         if "skipped" in row
     ]

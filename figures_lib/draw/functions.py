@@ -7,68 +7,55 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from figures_lib.draw.style import TRUE_COLOUR, TYPE_COLOURS, colours, style, type_legend
+from figures_lib.draw.style import TRUE_COLOUR, colours, style, type_legend
 
 
+@style()
 def embedding(
     embedding: Float[Tensor, "neuron embedding"], types: Int[Tensor, " neuron"]
 ) -> Figure:
     """Learned latent vectors a_i, coloured by true type."""
-    with style():
-        figure, ax = plt.subplots(figsize=(4.6, 4.2))
-        plot_embedding(ax, embedding, types)
-        type_legend(ax, types)
+    figure, ax = plt.subplots(figsize=(4.6, 4.2))
+    plot_embedding(ax, embedding, types)
+    type_legend(ax, types)
     return figure
 
 
 def plot_embedding(
     ax: Axes, embedding: Float[Tensor, "neuron embedding"], types: Int[Tensor, " neuron"]
-) -> Axes:
+) -> None:
     """The cloud of a_i."""
     tint = colours(types)
     points = ax.scatter(*plane(embedding).T, c=tint, s=8, alpha=0.6, linewidths=0)
     points.set_rasterized(True)
     other = "a$_{i,2}$" if embedding.shape[1] > 1 else "neuron index"
     ax.set(xlabel="a$_{i,1}$", ylabel=other)
-    return ax
 
 
 def plane(
     embedding: Float[Tensor, "*stage neuron embedding"],
 ) -> Float[Tensor, "*stage neuron 2"]:
-    """The first two components of a_i; of a single one, it and the index of the neuron."""
+    """The first two components of a_i; a single one is drawn against the neuron index."""
     if embedding.shape[-1] > 1:
         return embedding[..., :2]
     index = torch.arange(embedding.shape[-2]).to(embedding)
     return torch.stack([embedding[..., 0], index.expand(embedding.shape[:-1])], -1)
 
 
-def plot_functions(
-    ax: Axes,
-    x: Float[Tensor, "type x"],
-    true: Float[Tensor, "type x"],
-    learned: Float[Tensor, "type x"],
-    label: str,
-) -> Axes:
-    """Learned functions in the colour of their type over the true ones in light grey."""
-    for grid, values in zip(x, true, strict=True):
-        ax.plot(grid, values, color=TRUE_COLOUR, lw=6, solid_capstyle="round")
-    for k, (grid, values) in enumerate(zip(x, learned, strict=True)):
-        ax.plot(grid, values, color=TYPE_COLOURS[k % len(TYPE_COLOURS)], lw=1.5)
-    ax.set(xlabel="activity x (dimensionless)", ylabel=label)
-    return ax
-
-
+@style()
 def functions(
     x: Float[Tensor, "type x"],
     true: Float[Tensor, "type x"],
     learned: Float[Tensor, "type x"],
     label: str,
 ) -> Figure:
-    """Update functions φ* or transfer functions ψ* of every type."""
-    with style():
-        figure, ax = plt.subplots(figsize=(5.2, 4))
-        plot_functions(ax, x, true, learned, label)
-        ax.plot([], [], color=TRUE_COLOUR, lw=6, label="true")
-        type_legend(ax, torch.arange(len(x)))
+    """Update functions φ* or transfer functions ψ* of every type, over the true ones."""
+    figure, ax = plt.subplots(figsize=(5.2, 4))
+    ax.plot(x.T, true.T, color=TRUE_COLOUR, lw=6, solid_capstyle="round")
+    types = torch.arange(len(x))
+    for grid, values, colour in zip(x, learned, colours(types), strict=True):
+        ax.plot(grid, values, color=colour, lw=1.5)
+    ax.set(xlabel="activity x (dimensionless)", ylabel=label)
+    ax.plot([], [], color=TRUE_COLOUR, lw=6, label="true")
+    type_legend(ax, types)
     return figure

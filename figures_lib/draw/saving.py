@@ -10,10 +10,10 @@ UNDATED = {"png": None, "svg": {"Date": None}}  # the same result is the same fi
 
 
 def save_figure(run: Run, figure: Figure, name: str) -> Figure:
-    """Write a figure as ``figures/NAME.png`` and ``.svg``; hand it back for display.
+    """Write a figure as ``figures/NAME.png`` and ``.svg``; return it for display.
 
     Raises:
-        StorageError: the disk is full, or cannot be written.
+        StorageError: the disk is full or not writable.
     """
     folder = run.out / "figures"
     with writing(folder), plt.rc_context({"svg.hashsalt": name}):

@@ -22,34 +22,34 @@ PANELS = (
 FORMS = ("o-", "o--")  # of the metrics of a panel, in their order
 ACROSS = 4  # panels of the overview side by side
 SEEDS = ("seed", "inference.seed")
-FLOOR = -0.05  # an R² may fall without bound; below 0 it says no more
+FLOOR = -0.05  # lower values of R² are drawn here: they carry no more information
 WIDE = 20  # ratio of the values of a parameter from which its axis is logarithmic
 
 
+@style()
 def study(rows: Sequence[Row], key: str, label: str, by: str | None = None) -> Figure:
-    """Weights, field and types against a parameter; one colour a value of ``by``."""
+    """Weights, field and types against a parameter; one colour per value of ``by``."""
     groups = [None] if by is None else list(dict.fromkeys(row[by] for row in rows))
-    with style():
-        figure, axes = plt.subplots(1, 3, figsize=(10, 3.5), layout="constrained")
-        for ax, (title, metrics) in zip(axes, PANELS, strict=True):
-            lines = list(zip(FORMS, metrics.items(), strict=False))
-            for (place, group), (form, (metric, name)) in product(enumerate(groups), lines):
-                some = [row for row in rows if by is None or row[by] == group]
-                told = ", ".join(filter(None, (group, name)))
-                plot_seeds(ax, some, key, metric, told, TYPE_COLOURS[place], form)
-            ax.set(xlabel=label, ylabel=title, ylim=(FLOOR, 1.05))
-            if ax.get_xscale() == "log":
-                ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-                ax.xaxis.set_major_formatter("{x:,.6g}")
-                ax.xaxis.set_minor_locator(NullLocator())
-        figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
-        lost = Counter(row[STATUS] for row in rows if row[STATUS] != Status.DONE)
-        if lost:
-            told = ", ".join(f"{count} {status}" for status, count in lost.items())
-            figure.suptitle(f"of {len(rows)} runs {told}", fontsize=9)
+    figure, axes = plt.subplots(1, 3, figsize=(10, 3.5))
+    for ax, (title, metrics) in zip(axes, PANELS, strict=True):
+        lines = list(zip(FORMS, metrics.items(), strict=False))
+        for (place, group), (form, (metric, name)) in product(enumerate(groups), lines):
+            some = [row for row in rows if by is None or row[by] == group]
+            entry = ", ".join(filter(None, (group, name)))
+            plot_seeds(ax, some, key, metric, entry, TYPE_COLOURS[place], form)
+        ax.set(xlabel=label, ylabel=title, ylim=(FLOOR, 1.05))
+        if ax.get_xscale() == "log":
+            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+            ax.xaxis.set_major_formatter("{x:,.6g}")
+            ax.xaxis.set_minor_locator(NullLocator())
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    lost = [row for row in rows if row[STATUS] != Status.DONE]
+    if lost:
+        figure.suptitle(f"of {len(rows)} runs {_ends(lost)}", fontsize=9)
     return figure
 
 
+@style()
 def overview(rows: Sequence[Row]) -> Figure:
     """Every metric against every key that a sweep varies but its seeds.
 
@@ -57,42 +57,40 @@ def overview(rows: Sequence[Row]) -> Figure:
     value are taken together.
     """
     keys = [key for key in varied_keys(rows) if key not in SEEDS] or varied_keys(rows)
-    metrics = [
-        name for name in dict.fromkeys(k for row in rows for k in row) if _drawn(rows, name)
-    ]
-    across = -(-len(metrics) // ACROSS)  # rows of panels a key
-    shape = (max(1, across * len(keys)), ACROSS)
-    with style():
-        figure, axes = plt.subplots(
-            *shape, figsize=(11, 0.5 + 2.1 * shape[0]), layout="constrained", squeeze=False
-        )
-        for ax in axes.flat:
-            ax.set_axis_off()
-        for number, key in enumerate(keys):
-            panels = axes[number * across : (number + 1) * across].flat
-            others = [other for other in keys if other != key]
-            for ax, metric in zip(panels, metrics, strict=False):
-                ax.set_axis_on()
-                ax.set(xlabel=key, title=metric)
-                _plot_settings(ax, rows, key, others, metric)
-                if metric == metrics[0] and ax.get_legend_handles_labels()[1]:
-                    ax.legend(fontsize=6, title=", ".join(others), title_fontsize=6)
-        ended = Counter(row[STATUS] for row in rows)
-        told = ", ".join(f"{count} {status}" for status, count in ended.items())
-        figure.suptitle(told, fontsize=9)
+    columns = dict.fromkeys(column for row in rows for column in row)
+    metrics = [column for column in columns if _drawn(rows, column)]
+    across = -(-len(metrics) // ACROSS)  # rows of panels per key
+    high = max(1, across * len(keys))
+    size = (11, 0.5 + 2.1 * high)
+    figure, axes = plt.subplots(high, ACROSS, figsize=size, squeeze=False)
+    for ax in axes.flat:
+        ax.set_axis_off()
+    for number, key in enumerate(keys):
+        panels = axes[number * across : (number + 1) * across].flat
+        others = [other for other in keys if other != key]
+        for ax, metric in zip(panels, metrics, strict=False):
+            ax.set_axis_on()
+            ax.set(xlabel=key, title=metric)
+            _plot_settings(ax, rows, key, others, metric)
+            if metric == metrics[0] and ax.get_legend_handles_labels()[1]:
+                ax.legend(fontsize=6, title=", ".join(others), title_fontsize=6)
+    figure.suptitle(_ends(rows), fontsize=9)
     return figure
+
+
+def _ends(rows: Sequence[Row]) -> str:
+    """How many runs ended in which way."""
+    counts = Counter(row[STATUS] for row in rows)
+    return ", ".join(f"{count} {status}" for status, count in counts.items())
 
 
 def _drawn(rows: Sequence[Row], name: str) -> bool:
     """Whether a column is a metric that is a number."""
     columns = list(rows[0])
+    settings = (*columns[: columns.index(REASON) + 1], *SEEDS)
     values = [row[name] for row in rows if row.get(name) is not None]
-    settings = columns[: columns.index(REASON) + 1]
-    return (
-        name not in (*settings, *SEEDS)
-        and bool(values)
-        and all(isinstance(v, int | float) for v in values)
-    )
+    numbers = all(isinstance(value, int | float) for value in values)
+    return name not in settings and bool(values) and numbers
 
 
 def _plot_settings(
@@ -101,18 +99,16 @@ def _plot_settings(
     """One panel of the overview."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
-        groups.setdefault(", ".join(_shown(row[other]) for other in others), []).append(row)
+        values = (row[other] for other in others)
+        setting = ", ".join(f"{len(v) if isinstance(v, list) else v}" for v in values)
+        groups.setdefault(setting, []).append(row)
     if len(groups) > len(TYPE_COLOURS):
         groups = {"": list(rows)}
-    for (told, some), colour in zip(groups.items(), TYPE_COLOURS, strict=False):
-        plot_seeds(ax, some, key, metric, told, colour)
+    for (setting, some), colour in zip(groups.items(), TYPE_COLOURS, strict=False):
+        plot_seeds(ax, some, key, metric, setting, colour)
     names = sorted({row[key] for row in rows if isinstance(row[key], str)})
     if names:
         ax.set_xticks(range(len(names)), names)
-
-
-def _shown(value: object) -> str:
-    return f"{len(value)}" if isinstance(value, list) else f"{value}"
 
 
 def plot_seeds(
@@ -123,11 +119,11 @@ def plot_seeds(
     label: str,
     colour: str,
     form: str = "o-",
-) -> Axes:
+) -> None:
     """Medians over the seeds, with bars from the worst to the best."""
     found = spreads(rows, key, metric)
     if not found:
-        return ax
+        return
     x = [one.value for one in found]
     middle, low, high = (
         np.clip([getattr(one, name) for one in found], FLOOR, None)
@@ -137,4 +133,3 @@ def plot_seeds(
     ax.errorbar(x, middle, reach, fmt=form, ms=4, capsize=3, color=colour, label=label or None)
     if x[0] > 0 and x[-1] / x[0] > WIDE:
         ax.set_xscale("log")
-    return ax

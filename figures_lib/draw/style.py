@@ -1,6 +1,7 @@
 """The look that all figures share: colours of types, fonts, legends."""
 
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,8 +15,8 @@ TYPE_COLOURS = (
     *("#8C6D31", "#5254A3", "#637939", "#7B4173"),
 )
 TRUE_COLOUR = "#c9c9c9"
-CURVES = 60  # neurons whose functions are drawn while they form
-NO_FIELD = "no neuron is modulated"  # in the place of a field
+CURVES = 60  # neurons whose functions are drawn during inference
+NO_FIELD = "no neuron is modulated"  # shown in place of a field
 STYLE: dict[str, Any] = {
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -28,9 +29,11 @@ STYLE: dict[str, Any] = {
 }
 
 
-def style() -> AbstractContextManager[None]:
-    """The look of every figure, as a context."""
-    return plt.rc_context(STYLE)  # type: ignore[arg-type]
+@contextmanager
+def style() -> Iterator[None]:
+    """The look of every figure, as a context or a decorator."""
+    with plt.rc_context(STYLE):  # type: ignore[arg-type]
+        yield
 
 
 def colours(types: Int[Tensor, " neuron"]) -> list[str]:
@@ -45,15 +48,14 @@ def evenly(total: int, count: int) -> Int[Tensor, " chosen"]:
 
 
 def type_legend(ax: Axes, types: Int[Tensor, " neuron"], prefix: str = "") -> None:
-    """The colours of the types that there are."""
+    """A legend of the types that occur, with their colours."""
     for k in types.unique().tolist():
         colour, label = TYPE_COLOURS[k % len(TYPE_COLOURS)], f"{prefix}type {k + 1}"
         ax.plot([], [], "-", lw=3, color=colour, label=label)
     ax.legend(fontsize=8)
 
 
-def say_no_field(ax: Axes) -> Axes:
-    """Words in the place of a field, where no neuron is modulated."""
+def say_no_field(ax: Axes) -> None:
+    """Write, in place of a field, that no neuron is modulated."""
     ax.set_axis_off()
     ax.text(0.5, 0.5, NO_FIELD, transform=ax.transAxes, ha="center")
-    return ax

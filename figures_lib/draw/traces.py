@@ -12,9 +12,10 @@ from torch import Tensor
 
 from figures_lib.draw.style import colours, style
 
-POINTS = 1500  # pixels across a trace that is looked at in a notebook
+POINTS = 1500  # pixels across a trace in a notebook
 
 
+@style()
 def traces(
     activity: Float[Tensor, "time neuron"],
     neurons: Int[Tensor, " shown"],
@@ -23,33 +24,18 @@ def traces(
     spacing: float = 25.0,
 ) -> Figure:
     """Figure 3 c: time series of some neurons, offset by rank and coloured by type."""
-    with style():
-        figure, ax = plt.subplots(figsize=(8, 7))
-        frames = torch.arange(len(activity))
-        plot_traces(ax, frames, activity[:, neurons], neurons, types, spacing)
-        ax.set(xlim=(0, len(activity)))
-        ax.margins(y=0.01)
-        top = ax.secondary_xaxis(
-            "top",
-            functions=(partial(np.multiply, time_step), partial(np.multiply, 1 / time_step)),
-        )
-        top.set_xlabel("time (time units)")
-        ax.set_title("c", loc="left", fontweight="bold")
-        ax.plot(
-            [1.01, 1.01],
-            [0, 2 * spacing],
-            color="k",
-            transform=ax.get_yaxis_transform(),
-            clip_on=False,
-        )
-        ax.text(
-            1.02,
-            spacing,
-            f"{2 * spacing:.0f}",
-            transform=ax.get_yaxis_transform(),
-            va="center",
-            rotation=90,
-        )
+    figure, ax = plt.subplots(figsize=(8, 7))
+    frames = torch.arange(len(activity))
+    plot_traces(ax, frames, activity[:, neurons], neurons, types, spacing)
+    ax.set(xlim=(0, len(activity)))
+    ax.margins(y=0.01)
+    scale = partial(np.multiply, time_step), partial(np.multiply, 1 / time_step)
+    ax.secondary_xaxis("top", functions=scale).set_xlabel("time (time units)")
+    ax.set_title("c", loc="left", fontweight="bold")
+    beside = ax.get_yaxis_transform()
+    ax.plot([1.01, 1.01], [0, 2 * spacing], color="k", transform=beside, clip_on=False)
+    length = f"{2 * spacing:.0f}"
+    ax.text(1.02, spacing, length, transform=beside, va="center", rotation=90)
     return figure
 
 
@@ -61,14 +47,13 @@ def plot_traces(
     types: Int[Tensor, " neuron"],
     spacing: float,
     named: int = 6,
-) -> Axes:
+) -> None:
     """Time series above each other, in the colour of their type; ``named`` of them numbered."""
     for rank, colour in enumerate(colours(types[neurons])):
         ax.plot(frames, series[:, rank] + spacing * rank, color=colour, lw=0.4, rasterized=True)
     ticks = np.linspace(0, len(neurons) - 1, min(named, len(neurons))).round().astype(int)
     ax.set_yticks(ticks * spacing, [str(int(neurons[k])) for k in ticks])
     ax.set(xlabel="time (frames)", ylabel="neuron index")
-    return ax
 
 
 def extremes(
@@ -77,11 +62,11 @@ def extremes(
     """The least and the largest value of every pixel, where pixels cover several frames.
 
     Args:
-        series: one column a neuron.
+        series: one column per neuron.
         points: number of pixels.
 
     Returns:
-        Frames and values; the series itself where there are pixels for all of it.
+        Frames and values; the series itself if no pixel covers several frames.
     """
     step = max(1, len(series) // points)
     if step == 1:

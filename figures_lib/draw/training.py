@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 
 import matplotlib.pyplot as plt
-import numpy as np
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,34 +15,26 @@ from figures_lib.model.inferred import History, SweepReport
 PHASE_COLOURS = {"shared": "#f2f2f2", "neuron": "#e3edf7", "type": "#e8f3ea"}
 
 
+@style()
 def training(sweeps: Sequence[SweepReport]) -> Figure:
     """Unexplained variance after every sweep, the phases shaded."""
-    with style():
-        figure, ax = plt.subplots(figsize=(6.4, 3.4))
-        plot_loss(ax, sweeps)
+    figure, ax = plt.subplots(figsize=(6.4, 3.4))
+    plot_loss(ax, sweeps)
     return figure
 
 
-def plot_loss(ax: Axes, sweeps: Sequence[SweepReport]) -> Axes:
+def plot_loss(ax: Axes, sweeps: Sequence[SweepReport]) -> None:
     """The loss curve."""
     for phase, colour in PHASE_COLOURS.items():
         index = [sweep.index for sweep in sweeps if sweep.phase == phase]
         if index:
             ax.axvspan(min(index) - 0.5, max(index) + 0.5, color=colour, zorder=0)
-            ax.text(
-                (min(index) + max(index)) / 2,
-                0.97,
-                f"one ψ {'for all' if phase == 'shared' else 'a ' + phase}",
-                transform=ax.get_xaxis_transform(),
-                ha="center",
-                va="top",
-                fontsize=8,
-            )
-    ax.semilogy(
-        [s.index for s in sweeps], [s.loss for s in sweeps], "o-", color="k", ms=3, lw=1
-    )
+            name = f"one ψ {'for all' if phase == 'shared' else 'per ' + phase}"
+            middle, top = (min(index) + max(index)) / 2, ax.get_xaxis_transform()
+            ax.text(middle, 0.97, name, transform=top, ha="center", va="top", fontsize=8)
+    curve = [s.index for s in sweeps], [s.loss for s in sweeps]
+    ax.semilogy(*curve, "o-", color="k", ms=3, lw=1)
     ax.set(xlabel="sweep", ylabel="unexplained fraction\nof the variance of dx/dt")
-    return ax
 
 
 def plot_tables(
@@ -52,12 +43,11 @@ def plot_tables(
     values: Float[Tensor, "neuron knot"],
     colour: Sequence[str],
     label: str,
-) -> Axes:
+) -> None:
     """The functions of single neurons during the sweeps."""
     for series, tint in zip(values.numpy(), colour, strict=True):
         ax.plot(sweep.knots, series, color=tint, lw=0.5, alpha=0.6)
     ax.set(xlabel="activity x", ylabel=label)
-    return ax
 
 
 def plot_progress(axes: Iterable[Axes], sweeps: Sequence[SweepReport]) -> None:
@@ -75,6 +65,7 @@ def plot_progress(axes: Iterable[Axes], sweeps: Sequence[SweepReport]) -> None:
     loss.set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
 
 
+@style()
 def evolution(
     sweeps: Sequence[SweepReport],
     neurons: Int[Tensor, " shown"],
@@ -82,41 +73,31 @@ def evolution(
     bound: float,
 ) -> Figure:
     """φ_i and ψ_i of some neurons at several sweeps, coloured by type; shown between ±bound."""
-    tint = colours(types[neurons])
-    with style():
-        figure, axes = plt.subplots(
-            2, len(sweeps), figsize=(2.3 * len(sweeps), 4.6), sharex=True, sharey="row"
-        )
-        for column, sweep in zip(axes.T, sweeps, strict=True):
-            inside = sweep.knots.abs() <= bound
-            scale = sweep.transfer[:, inside].abs().amax(1, keepdim=True)
-            plot_tables(column[0], sweep, sweep.update[neurons], tint, "φ$_i$(x) (1/time unit)")
-            plot_tables(column[1], sweep, (sweep.transfer / scale)[neurons], tint, "ψ$_i$(x)")
-            column[0].set(title=f"sweep {sweep.index} ({sweep.phase})", xlabel="")
-            column[1].set(xlim=(-bound, bound), ylim=(-1.3, 1.3))
-            low, high = sweeps[-1].update[:, sweeps[-1].knots.abs() <= bound].aminmax()
-            column[0].set_ylim(1.1 * float(low), 1.1 * float(high))
-        for ax in axes[:, 1:].flat:
-            ax.set_ylabel("")
+    size, tint = (2.3 * len(sweeps), 4.6), colours(types[neurons])
+    figure, axes = plt.subplots(2, len(sweeps), figsize=size, sharex=True, sharey="row")
+    for column, sweep in zip(axes.T, sweeps, strict=True):
+        inside = sweep.knots.abs() <= bound
+        scale = sweep.transfer[:, inside].abs().amax(1, keepdim=True)
+        plot_tables(column[0], sweep, sweep.update[neurons], tint, "φ$_i$(x) (1/time unit)")
+        plot_tables(column[1], sweep, (sweep.transfer / scale)[neurons], tint, "ψ$_i$(x)")
+        column[0].set(title=f"sweep {sweep.index} ({sweep.phase})", xlabel="")
+        column[1].set(xlim=(-bound, bound), ylim=(-1.3, 1.3))
+    low, high = sweep.update[:, inside].aminmax()  # of the last sweep, for all
+    axes[0, 0].set_ylim(1.1 * float(low), 1.1 * float(high))
+    for ax in axes[:, 1:].flat:
+        ax.set_ylabel("")
     return figure
 
 
+@style()
 def embedding_evolution(history: History, types: Int[Tensor, " neuron"]) -> Figure:
-    """The embedding cloud at several stages of the fit of the networks."""
-    steps = (
-        history.embedding_steps[[0, 4, 6, 8]]
-        if len(history.embedding_steps) > 8
-        else (history.embedding_steps)
-    )
-    with style():
-        figure, axes = plt.subplots(1, len(steps), figsize=(2.4 * len(steps), 2.6))
-        for ax, cloud, name in zip(
-            np.atleast_1d(axes), steps, _stages(len(steps)), strict=True
-        ):
-            plot_embedding(ax, cloud, types)
-            ax.set_title(name)
+    """The embeddings at several stages of the fit of the networks."""
+    clouds = history.embedding_steps
+    clouds = clouds[[0, 4, 6, 8]] if len(clouds) > 8 else clouds
+    size = (2.4 * len(clouds), 2.6)
+    figure, axes = plt.subplots(1, len(clouds), figsize=size, squeeze=False)
+    names = ["start", *(f"stage {k}" for k in range(1, len(clouds) - 1)), "end"]
+    for ax, cloud, name in zip(axes.flat, clouds, names, strict=False):
+        plot_embedding(ax, cloud, types)
+        ax.set_title(name)
     return figure
-
-
-def _stages(count: int) -> list[str]:
-    return ["start", *(f"stage {k}" for k in range(1, count - 1)), "end"][:count]

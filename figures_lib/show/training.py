@@ -1,4 +1,4 @@
-"""Inference while it runs: watched, stopped and continued at will."""
+"""Inference while it runs, to be watched, stopped and continued."""
 
 import threading
 import time
@@ -8,22 +8,23 @@ import ipywidgets
 import matplotlib.pyplot as plt
 from IPython.display import display
 
-from figures_lib.draw import figures
+from figures_lib.draw.style import style
+from figures_lib.draw.training import plot_progress
 from figures_lib.infer.algorithm import reported
 from figures_lib.infer.unknowns import State
 from figures_lib.model.inferred import SweepReport
 from figures_lib.score.scoring import gauge_free_r2, match_types
-from figures_lib.show.canvas import Canvas, Panel
+from figures_lib.show.panel import Panel
 from figures_lib.show.playground import Playground
 
-BEGIN, STOP, GO_ON = "train", "stop", "go on"
+BEGIN, STOP, GO_ON = "train", "stop", "continue"
 
 
 class LiveProgress:
     """Redraws loss and learned functions in place while inference runs.
 
     Pass an instance as ``progress``; it is called after every sweep and draws at most every
-    ``interval`` seconds. It sees nothing but the estimate: neither truth nor scores.
+    ``interval`` seconds. It receives only the estimate: neither truth nor scores.
 
     Args:
         interval: least time between two redraws [s].
@@ -36,7 +37,7 @@ class LiveProgress:
         self._handle = None
 
     def __call__(self, sweep: SweepReport) -> None:
-        """Take note of a sweep and redraw if the last picture is old enough."""
+        """Store a sweep and redraw if the last picture is old enough."""
         self.sweeps.append(sweep)
         if time.monotonic() - self._drawn >= self.interval:
             self.draw()
@@ -45,9 +46,9 @@ class LiveProgress:
         """Show the state after the last sweep; call it once more at the end."""
         if not self.sweeps:
             return
-        with figures.style():
+        with style():
             picture, axes = plt.subplots(1, 3, figsize=(10, 3))
-            figures.plot_progress(axes, self.sweeps)
+            plot_progress(axes, self.sweeps)
         if self._handle is None:
             self._handle = display(picture, display_id=True)
         else:
@@ -60,18 +61,18 @@ class Training(Panel):
     """Inference on the network of a playground, sweep by sweep.
 
     A thread computes the sweeps, so that everything else stays responsive. It can be stopped
-    after any sweep; the estimate reached is kept, and training goes on from it, unless the
-    playground has another network by then, with which it begins anew. Training is given the
-    recording; the truth is asked for once it has stopped, to score.
+    after any sweep. The estimate is kept, and training continues from it; if the playground
+    has another network by then, training starts from the beginning. It reads the recording
+    only; the truth is used after training has stopped, for the score.
 
     Args:
-        play: whose recording is learned from.
+        play: the playground whose recording is learned from.
 
     Attributes:
         button: starts, stops and continues.
-        state: the estimate reached, with the data that it was found from.
-        sweeps: what the sweeps reported so far.
-        over: whether there is nothing to continue.
+        state: the last estimate, with the data that it was computed from.
+        sweeps: reports of the sweeps so far.
+        over: whether training has ended and cannot be continued.
     """
 
     def __init__(self, play: Playground) -> None:
@@ -79,11 +80,11 @@ class Training(Panel):
         self.button = ipywidgets.Button(description=BEGIN, icon="play", button_style="primary")
         self.button.on_click(self._clicked)
         label = "Loss and functions of single neurons while inference runs"
-        super().__init__(Canvas(9.6, 3.2, label), [[self.button]])
+        super().__init__((9.6, 3.2), label, [[self.button]])
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._begin()
-        self._take(*next(self._coming))
+        self._take(*next(self._remaining))
         self.tell("The first sweep is done.")
 
     @property
@@ -92,22 +93,22 @@ class Training(Panel):
         return self._thread is not None and self._thread.is_alive()
 
     def start(self) -> None:
-        """Begin, or go on from where training was stopped."""
+        """Start training, or continue where it was stopped."""
         if self.running:
             return
         if self.play.recording is not self._recording or self.over:
             self._begin()
         self._stopping.clear()
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self._label(STOP, "stop")
+        self.button.description, self.button.icon = STOP, "stop"
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop after the sweep under way."""
+        """Stop after the current sweep."""
         self._stopping.set()
 
     def wait(self) -> None:
-        """Return once training has stopped."""
+        """Wait until training has stopped."""
         if self._thread is not None:
             self._thread.join()
 
@@ -116,7 +117,7 @@ class Training(Panel):
         self.state: State | None = None
         self.over = False
         self._recording, self._truth = self.play.recording, self.play.truth
-        self._coming: Iterator[tuple[State, SweepReport]] = reported(
+        self._remaining: Iterator[tuple[State, SweepReport]] = reported(
             self._recording, self.play.experiment.learner
         )
 
@@ -124,10 +125,10 @@ class Training(Panel):
         self.stop() if self.running else self.start()
 
     def _work(self) -> None:
-        """What the thread does."""
+        """The work of the thread: sweeps until the last one, or until it is stopped."""
         problem = ""
         try:
-            for state, sweep in self._coming:
+            for state, sweep in self._remaining:
                 self._take(state, sweep)
                 if self._stopping.is_set():
                     break
@@ -135,20 +136,19 @@ class Training(Panel):
                 self.over = True
         except RuntimeError as error:  # an InferenceError, or no memory is left
             problem, self.over = f"{error}. ", True
-        self._label(BEGIN if self.over else GO_ON, "play")
+        self.button.description, self.button.icon = BEGIN if self.over else GO_ON, "play"
         self.tell(problem + self._scored())
 
     def _take(self, state: State, sweep: SweepReport) -> None:
         """Keep the estimate of a sweep, and show it."""
         self.state = state
         self.sweeps.append(sweep)
-        with self.canvas.redrawn(layout=True) as figure:
-            figure.clear()
-            figures.plot_progress(figure.subplots(1, 3), self.sweeps)
-        self.tell(f"SweepReport {sweep.index}: {sweep.loss:.2e} of the variance unexplained.")
+        with self.redrawn(anew=True) as figure:
+            plot_progress(figure.subplots(1, 3), self.sweeps)
+        self.tell(f"Sweep {sweep.index}: {sweep.loss:.2e} of the variance unexplained.")
 
     def _scored(self) -> str:
-        """How far it came; the only line that uses the truth."""
+        """The outcome in words, with the score: the only use of the truth."""
         if self.state is None:
             return "No sweep was completed."
         r2 = gauge_free_r2(self._truth.connectivity, self.state.estimate.connectivity)
@@ -157,15 +157,7 @@ class Training(Panel):
             f"Scored with the truth: R² of the weights {r2:.4f}, row and column scales fitted"
         )
         if self.state.types is None:
-            return f"{text}; types are not yet looked for."
+            return f"{text}; types are not inferred yet."
         accuracy, *_ = match_types(self.state.types, self._truth.types)
         found = int(self.state.types.max()) + 1
         return f"{text}; {found} types found, {accuracy:.0%} of the neurons in the right one."
-
-    def _label(self, text: str, icon: str) -> None:
-        self.button.description, self.button.icon = text, icon
-
-
-def training(play: Playground) -> Training:
-    """Inference on the network of a playground, to be started and stopped at will."""
-    return Training(play)

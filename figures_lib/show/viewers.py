@@ -1,10 +1,10 @@
-"""Viewers: what moves in the built site, with no kernel behind it.
+"""Viewers: interactive figures of the built site, which need no kernel.
 
-Each function here writes one data file of a run and returns what its notebook shows: a place
-holder that names the viewer. In the site, the script of that name in ``book/_static/viewers``
-fills it when the reader comes near. Arrays are quantised to 8 or 16 bits so that a page stays
-below 5 MB, and a data file is itself a script that hands over base64 text, because a page
-opened from disk may load scripts and nothing else.
+Each function here writes one data file of a run and returns what its notebook shows: a
+placeholder that names the viewer. In the site, the script of that name in
+``book/_static/viewers`` fills it when the reader scrolls near. Arrays are quantised to 8 or 16
+bits so that a page stays below 5 MB. A data file is a script that contains base64 text, because
+a page opened from disk may load scripts and nothing else.
 """
 
 import base64
@@ -21,38 +21,39 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from figures_lib.draw.figures import CURVES, TYPE_COLOURS, evenly, plane
+from figures_lib.draw.functions import plane
+from figures_lib.draw.style import CURVES, TYPE_COLOURS, evenly
 from figures_lib.runs.files import part_of, writing
 from figures_lib.runs.run import Run
 from figures_lib.score.scoring import fit_scales
 
-MOVIE_FRAMES = 256  # shown frames: as many as the published movie has images, less one
-EDGES = 20_000  # of the connectivity that are drawn
+MOVIE_FRAMES = 256  # shown frames: one less than the published movie has images
+EDGES = 20_000  # edges of the connectivity that are drawn
 TRACES, TRACE_FRAMES, SPACING = 100, 10_000, 25.0  # panel c: neurons, frames, distance in x
 
 
 @dataclass(frozen=True)
 class Viewer:
-    """A place in a notebook that a viewer fills in the built site.
+    """A placeholder in a notebook, which a viewer fills in the built site.
 
     Attributes:
         kind: name of its script and of its data file.
         label: what it shows, for a screen reader.
-        onclick: label of a button that starts it; without one it starts when it is near.
-        hint: where it moves, for whoever sees the place empty.
+        onclick: label of a button that starts it; without one it starts by itself.
+        hint: where it works, for readers who see only the placeholder.
     """
 
     kind: str
     label: str
     onclick: str = ""
-    hint: str = "moves in the built site, where scripts may run"
+    hint: str = "works in the built site, where scripts may run"
 
     def _repr_html_(self) -> str:
         label, onclick = (html.escape(text) for text in (self.label, self.onclick))
-        asks = f' data-onclick="{onclick}"' if onclick else ""
+        button = f' data-onclick="{onclick}"' if onclick else ""
         return (
             f'<div class="viewer" id="viewer-{self.kind}" role="group" aria-label="{label}"'
-            f' data-viewer="{self.kind}"{asks}>\n'
+            f' data-viewer="{self.kind}"{button}>\n'
             f"<p>{label}: {html.escape(self.hint)}.</p>\n</div>"
         )
 
@@ -66,7 +67,7 @@ class Packed:
     step: float | None = None
 
     def values(self) -> np.ndarray:
-        """What a page reads from it."""
+        """The values that a page decodes."""
         return self.codes if self.step is None else self.low + self.step * self.codes
 
 
@@ -95,7 +96,7 @@ def exact(values: Any, kind: type) -> Packed:
 
 
 def encode(name: str, arrays: Mapping[str, Packed], about: Mapping[str, Any]) -> str:
-    """The text of a data file: a call that hands over a manifest and base64 bytes."""
+    """The text of a data file: a call with a manifest and base64 bytes."""
     layout, body = {}, bytearray()
     for key, packed in arrays.items():
         codes = packed.codes.astype(packed.codes.dtype.newbyteorder("<"))
@@ -176,10 +177,10 @@ def connectivity(run: Run) -> Viewer:
 def sample_edges(
     true: Float[Tensor, "neuron neuron"], learned: Float[Tensor, "neuron neuron"], count: int
 ) -> Int[Tensor, " edge"]:
-    """Edges worth drawing, as indices into the flattened matrix; no edge to oneself.
+    """A sample of edges to draw, as indices into the flattened matrix; no self-connections.
 
     Drawn without replacement, with a probability that grows with weight and error, each
-    relative to its root mean square. The tenth part with the largest errors is always in.
+    relative to its root mean square. A tenth of the sample are the edges of largest error.
     """
     weight = torch.full_like(true, 0.1)
     for size in (true.abs(), (learned - true).abs()):
@@ -187,9 +188,9 @@ def sample_edges(
     error = (learned - true).abs().fill_diagonal_(-1.0)
     weight.view(-1)[error.flatten().topk(min(count // 10, error.numel())).indices] = torch.inf
     weight.fill_diagonal_(0.0)
-    # The largest of weight over an exponential number: sampling without replacement
-    # (Efraimidis & Spirakis 2006). NumPy's generator, because torch's with the same seed gives
-    # the very numbers that the weights were drawn from.
+    # The largest ratios of weight to an exponential number are a sample without replacement
+    # (Efraimidis & Spirakis 2006). NumPy draws these: torch, with the same seed, would repeat
+    # the random numbers from which the weights were drawn.
     random = torch.from_numpy(np.random.default_rng(0).exponential(size=tuple(true.shape)))
     neurons = len(true)
     chosen = (weight / random).flatten().topk(min(count, neurons * (neurons - 1)))
@@ -222,7 +223,7 @@ def pair_scores(
 
 
 def functions(run: Run) -> Viewer:
-    """φ and ψ after every sweep, and the embedding cloud while it forms."""
+    """φ and ψ after every sweep, and the embeddings during their fit."""
     recording, truth = run.simulate()
     model, scores = run.infer(), run.score()
     shown = evenly(len(truth.types), CURVES)
@@ -261,7 +262,7 @@ def functions(run: Run) -> Viewer:
 
 
 def traces(run: Run) -> Viewer:
-    """The activity of the neurons of panel c, to be chosen from and zoomed into."""
+    """The activity of the neurons of panel c, with a choice of neurons and frames."""
     recording, truth = run.simulate()
     shown = evenly(len(truth.types), TRACES)
     arrays = {
@@ -297,12 +298,12 @@ def siren(run: Run) -> Viewer:
         "high": float(f"{high:.2f}"),
     }
     size = write_data(run, "siren", arrays, about).stat().st_size
-    asks = f"Load the field network ({size / 1e6:.1f} MB) and run it here"
-    return Viewer("siren", label, asks)
+    button = f"Load the field network ({size / 1e6:.1f} MB) and run it here"
+    return Viewer("siren", label, button)
 
 
 def _colour_map(name: str) -> Packed:
-    """256 colours of a matplotlib map as red, green, blue."""
+    """256 colours of a matplotlib colour map as red, green and blue."""
     colours = mpl.colormaps[name](np.arange(256), bytes=True)
     return exact(colours[:, :3], np.uint8)
 

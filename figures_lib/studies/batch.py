@@ -1,18 +1,18 @@
 """A parameter sweep on dask.distributed, from one laptop to a cluster.
 
-``DIR/runs/NAME`` holds a run, ``DIR/stages`` the stages of all runs. Of the runs that have one
-simulation in common a first task simulates, and the others wait for it. dask repeats the task
-of a worker that died; a run that fails is recorded. A sweep that is killed at any time is
-continued by the same command, which does what is missing.
+``DIR/runs/NAME`` holds a run, ``DIR/stages`` the stages of all runs. Runs with the same
+simulation share one task that simulates; their other tasks wait for it. dask repeats the task
+of a worker that died; a run that fails is recorded. After a sweep was killed, the same command
+computes what is missing.
 """
 
-import hashlib
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from unittest.mock import patch
 
 import dask
 import torch
@@ -20,22 +20,16 @@ from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
 from figures_lib.errors import ConfigError
+from figures_lib.runs.keys import digest
 from figures_lib.runs.run import input_files, open_run
 from figures_lib.studies.jobs import Job, one_line_of
 from figures_lib.studies.points import Point, Study
-from figures_lib.studies.results import (
-    NAME,
-    REASON,
-    STATUS,
-    Row,
-    Status,
-    write_results,
-)
+from figures_lib.studies.results import NAME, REASON, STATUS, Row, Status, write_results
 
 Report = Callable[[str], None]
 ATTEMPTS = 3  # workers that may die over one run before it counts as failed
-GPU = "GPU"  # the dask resource of which a run on a GPU takes one
-SHOWN = "connectivity.r2"  # the metric in the line of a run
+GPU = "GPU"  # dask resource; a run on a GPU takes one
+SHOWN = "connectivity.r2"  # metric in the line of a run
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
@@ -47,14 +41,14 @@ def run_study(
     workers: int | None = None,
     notebooks: bool = False,
 ) -> list[Row]:
-    """Do what is missing of a sweep; ``results.csv`` is written anew after every run.
+    """Compute the missing runs of a sweep; ``results.csv`` is rewritten after every run.
 
     Args:
         sweep: the runs.
         out: folder of the sweep.
-        report: called with single lines.
-        scheduler: address of a dask scheduler; without it, workers are started here.
-        workers: processes to start here; default one a core, or one a GPU.
+        report: called with one line at a time.
+        scheduler: address of a dask scheduler; by default, workers are started here.
+        workers: processes to start here; by default one per core, or one per GPU.
         notebooks: also execute the notebooks of Figure 3 in every run.
 
     Returns:
@@ -81,14 +75,12 @@ def run_study(
         waiting = {name: jobs[name] for name in jobs if rows[name][STATUS] == Status.MISSING}
         write_results(out / "results.csv", list(rows.values()))
         report(f"{len(rows)} runs, {len(waiting)} to do: {out / 'results.csv'}")
-        if waiting and client is None:
-            client = stack.enter_context(local_cluster(workers, len(waiting)))
-        if waiting and client is not None:
+        if waiting:
+            client = client or stack.enter_context(local_cluster(workers, len(waiting)))
             if find_spec("bokeh") is not None:
                 report(f"dashboard: {client.dashboard_link}")
-            step = stack.enter_context(
-                progress_lines(len(rows), len(rows) - len(waiting), report)
-            )
+            done = len(rows) - len(waiting)
+            step = stack.enter_context(progress_lines(len(rows), done, report))
             for name, seconds, problem in outcomes(client, waiting):
                 _settle(rows[name], waiting[name], problem)
                 write_results(out / "results.csv", list(rows.values()))
@@ -116,17 +108,17 @@ def _row(point: Point) -> Row:
 
 
 def job_of(config: Path, point: Point, out: Path, on_gpu: bool, notebooks: bool) -> Job:
-    """The job of a run; where it computes and what it reads is not left to the worker."""
+    """The job of a run; its device and its input paths are fixed here, not by the worker."""
     experiment = open_run(config, out, point.overrides).experiment
-    told = {key: os.path.abspath(path) for key, path in input_files(experiment).items()}
+    fixed = {key: os.path.abspath(path) for key, path in input_files(experiment).items()}
     if experiment.device == "auto":
-        told["device"] = "cuda" if on_gpu else "cpu"
+        fixed["device"] = "cuda" if on_gpu else "cpu"
     folder = out / "runs" / point.name
-    return Job(str(config), {**point.overrides, **told}, str(folder), notebooks)
+    return Job(str(config), {**point.overrides, **fixed}, str(folder), notebooks)
 
 
 def _settle(row: Row, job: Job, problem: str | None) -> None:
-    """Enter into a row how its run ended, if it did."""
+    """Write into a row how its run ended, if it has ended."""
     if problem is not None:
         row |= {STATUS: Status.FAILED, REASON: problem}
     elif job.finished():
@@ -135,15 +127,15 @@ def _settle(row: Row, job: Job, problem: str | None) -> None:
 
 
 def _line(row: Row, seconds: float) -> str:
-    told = f"R² of W {row[SHOWN]:.4f}" if SHOWN in row else str(row[REASON])
-    return f"{row[STATUS]} {row[NAME]} {seconds:.1f} s  {told}"
+    outcome = f"R² of W {row[SHOWN]:.4f}" if SHOWN in row else str(row[REASON])
+    return f"{row[STATUS]} {row[NAME]} {seconds:.1f} s  {outcome}"
 
 
 def outcomes(client: Client, jobs: dict[str, Job]) -> Iterator[tuple[str, float, str | None]]:
     """Name, seconds and problem of each job as it ends.
 
     dask blames the death of a worker on every task that it held, also on those that waited
-    behind the one that ran. Who is blamed too often is therefore tried once more, alone.
+    behind the one that ran. A run that is blamed too often is therefore tried once more, alone.
     """
     blamed = []
     for name, task in _tasks(client, jobs, "together"):
@@ -161,7 +153,7 @@ def _outcome(task: Future) -> tuple[float, str | None]:
 
 
 def _tasks(client: Client, jobs: dict[str, Job], how: str) -> Iterator[tuple[str, Future]]:
-    """Give all jobs to the workers; name and task of each as it ends."""
+    """Submit all jobs; yield name and task of each as it ends."""
     names: dict[Future, str] = {}
     simulations: dict[str, Future] = {}
     gpus = {GPU: 1} if _has_gpu(client) else {}
@@ -170,20 +162,16 @@ def _tasks(client: Client, jobs: dict[str, Job], how: str) -> Iterator[tuple[str
         needs = gpus if run.experiment.device == "cuda" else {}
         common = run.key("simulate")
         if common not in simulations:
-            key = f"simulate-{_hash(job.out, common, how)}"
+            key = f"simulate-{digest(job.out, common, how)}"
             simulations[common] = client.submit(job.simulate, key=key, resources=needs)
-        key = f"complete-{_hash(job.out, run.key('score'), how)}"
+        key = f"complete-{digest(job.out, run.key('score'), how)}"
         task = client.submit(job.complete, simulations[common], key=key, resources=needs)
         names[task] = name
     for task in as_completed(list(names)):
         if task.cancelled():
-            raise RuntimeError("the scheduler is gone; the same command does what is missing")
+            raise RuntimeError("the scheduler is gone; run the same command again to continue")
         yield names[task], task
         task.release()
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
 
 
 @contextmanager
@@ -197,7 +185,7 @@ def _connected(scheduler: str, report: Report) -> Iterator[Client]:
             "`dask scheduler` and give its address, e.g. tcp://127.0.0.1:8786"
         ) from None
     with client:
-        if not client.scheduler_info()["workers"]:  # a queue may let them wait for hours
+        if not client.scheduler_info()["workers"]:  # they may be in a queue for hours
             report(f"waiting for the first worker of {scheduler}")
         client.wait_for_workers(1)
         yield client
@@ -205,20 +193,21 @@ def _connected(scheduler: str, report: Report) -> Iterator[Client]:
 
 @contextmanager
 def local_cluster(workers: int | None, runs: int) -> Iterator[Client]:
-    """A cluster of processes on this machine that share its cores, or take a GPU each."""
+    """A cluster of processes on this machine that share its cores, or have one GPU each."""
     cores, gpus = len(os.sched_getaffinity(0)), torch.cuda.device_count()
     workers = min(workers or gpus or cores, runs)
-    # inherited: told to a worker, it would come after torch is loaded
+    # the workers inherit them: set in a worker, they would come after torch is loaded; what
+    # dask sets for them is removed at the end
     threads = {name: str(max(1, cores // workers)) for name in THREADS}
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": ATTEMPTS - 1}),
-        _environment(threads),
+        patch.dict(os.environ, threads),
         LocalCluster(
             n_workers=workers,
             threads_per_worker=1,
             host="127.0.0.1",
             dashboard_address="127.0.0.1:0",
-            memory_limit=0,  # recordings are mapped: what looks used is the system's cache
+            memory_limit=0,  # no limit: mapped recordings would count as used
             silence_logs="CRITICAL",
             resources={GPU: 1} if gpus else None,
         ) as cluster,
@@ -227,29 +216,16 @@ def local_cluster(workers: int | None, runs: int) -> Iterator[Client]:
         yield client
 
 
-@contextmanager
-def _environment(values: Mapping[str, str]) -> Iterator[None]:
-    """Let processes that are started here see some variables; dask leaves others behind."""
-    before = dict(os.environ)
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        os.environ.clear()
-        os.environ.update(before)
-
-
 def _has_gpu(client: Client) -> bool:
-    """Whether a worker offers the resource of which a run on a GPU takes one."""
+    """Whether a worker offers the resource that a run on a GPU takes."""
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     return any(worker["resources"].get(GPU) for worker in workers)
 
 
 @contextmanager
 def progress_lines(total: int, done: int, report: Report) -> Iterator[Report]:
-    """A line a run: above a bar in a terminal, numbered elsewhere; both tell what is left."""
-    bar = tqdm(total=total, initial=done, unit="run", disable=not sys.stdout.isatty())
-    with bar:
+    """One line per run: above a progress bar in a terminal, with its number elsewhere."""
+    with tqdm(total=total, initial=done, unit="run", disable=not sys.stdout.isatty()) as bar:
 
         def step(line: str) -> None:
             if bar.disable:

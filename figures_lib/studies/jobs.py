@@ -1,7 +1,7 @@
-"""A run of a parameter sweep as a worker does it, in two tasks: simulate, and the rest.
+"""A run of a parameter sweep as a worker executes it, in two tasks: simulate, and the rest.
 
-All state is in the folder of the run, and complete or absent. Its stages are linked to those
-of the sweep, so that what two runs have in common is computed once.
+All state is in files of the run, each complete or absent. Its stages are linked to those of the
+sweep, so that a stage that two runs have in common is computed once.
 """
 
 import json
@@ -18,18 +18,18 @@ from distributed import get_worker
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.errors import ConfigError, InferenceError, SimulationError
-from figures_lib.runs.files import write_json
+from figures_lib.runs.files import read_json, write_json
 from figures_lib.runs.notebooks import FIGURE_3, execute_notebooks
 from figures_lib.runs.run import Run, open_run
 
-SURE = (ConfigError, SimulationError, InferenceError)  # happen again if tried again
-STAGES = Path("..", "..", "stages")  # of the sweep, seen from the folder of a run
-_ONE_RUN = threading.Lock()  # torch has one random state and one peak of memory a process
+REPEATABLE = (ConfigError, SimulationError, InferenceError)  # a second try fails as well
+STAGES = Path("..", "..", "stages")  # of the sweep, relative to the folder of a run
+_ONE_RUN = threading.Lock()  # per process, torch has one random state and one peak of memory
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run, described for a worker whose working directory may be another.
+    """A run, described for a worker whose working directory may differ.
 
     Attributes:
         config: experiment file.
@@ -54,49 +54,47 @@ class Job:
 
     def finished(self) -> bool:
         """Whether nothing is left to do."""
-        pages = [self._file(f"notebooks/{name}.ipynb") for name in FIGURE_3]
-        return self.open().finished and (
-            not self.notebooks or all(page.exists() for page in pages)
-        )
+        names = FIGURE_3 if self.notebooks else ()
+        pages = [self._file(f"notebooks/{name}.ipynb") for name in names]
+        return self.open().finished and all(page.exists() for page in pages)
 
     def metrics(self) -> dict[str, Any]:
         """The metrics of a finished run."""
-        return json.loads(self._file("metrics.json").read_text(encoding="utf-8"))
+        return read_json(self._file("metrics.json"))
 
     def known_failure(self) -> str | None:
-        """Why just this configuration and code failed earlier, if it would do so again."""
+        """Why exactly this configuration and code failed before, if it would fail again."""
         with suppress(FileNotFoundError):
-            told = json.loads(self._file("failure.json").read_text(encoding="utf-8"))
-            return told["reason"] if told["key"] == self.open().key("score") else None
+            failure = json.loads(self._file("failure.json").read_text(encoding="utf-8"))
+            return failure["reason"] if failure["key"] == self.open().key("score") else None
         return None
 
     def simulate(self) -> str | None:
         """The first task; returns why it failed, if it did."""
-        with _ONE_RUN:
-            _take_gpu()
-            return self._attempt(lambda: self.open().simulate())
+        return self._attempt(lambda: self.open().simulate())
 
     def complete(self, problem: str | None) -> tuple[float, str | None]:
         """The second task, given the answer of the first: seconds, and why it failed."""
         started = time.perf_counter()
         if problem is None:
-            with _ONE_RUN:
-                _take_gpu()
-                problem = self._attempt(self._finish)
+            problem = self._attempt(self._finish)
         return time.perf_counter() - started, problem
 
     def _finish(self) -> None:
         run = self.open()
         if self.notebooks:
-            execute_notebooks(run, Path(self.config), self.overrides, _unheard, FIGURE_3)
+            config = Path(self.config)
+            execute_notebooks(run, config, self.overrides, lambda _: None, FIGURE_3)
         run.score()
         self._file("failure.json").unlink(missing_ok=True)
 
     def _attempt(self, work: Callable[[], Any]) -> str | None:
-        """Do it; whatever ends one run must not end the sweep."""
+        """Run a task and return why it failed, if it did: one failure must not end a sweep."""
         try:
-            work()
-        except SURE as error:
+            with _ONE_RUN:
+                _take_gpu()
+                work()
+        except REPEATABLE as error:
             reason = one_line_of(error)
             key = self.open().key("score")
             write_json(self._file("failure.json"), {"key": key, "reason": reason})
@@ -113,19 +111,15 @@ def one_line_of(error: BaseException) -> str:
     """An exception as the reason that ``results.csv`` gives."""
     if isinstance(error, PapermillExecutionError):
         text = f"{error.ename}: {error.evalue}"
-    elif isinstance(error, SURE):
+    elif isinstance(error, REPEATABLE):
         text = str(error)
     else:
         text = f"{type(error).__name__}: {error}"
     return " ".join(text.split())[:300]
 
 
-def _unheard(_line: str) -> None:
-    pass
-
-
 def _take_gpu() -> None:
-    """The GPU of this worker: those of an embedded cluster are numbered."""
-    with suppress(ValueError):  # no worker, or one with another kind of name, takes the first
+    """Choose the GPU of this worker by its number in a local cluster."""
+    with suppress(ValueError):  # otherwise the first GPU is used
         if torch.cuda.device_count() > 1:
             torch.cuda.set_device(int(get_worker().name) % torch.cuda.device_count())

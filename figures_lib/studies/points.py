@@ -1,4 +1,4 @@
-"""The file of a parameter sweep, and the runs that it asks for.
+"""The file of a parameter sweep, and the runs that it describes.
 
 The runs are the product of up to four axes: ``points`` (settings that belong together),
 ``grid`` (every combination of values), ``draws`` (random or Sobol points) and ``seeds``.
@@ -12,7 +12,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,7 +29,8 @@ from figures_lib.yaml_file import read_yaml
 
 Settings = dict[str, Any]
 NAME_LENGTH = 60  # characters of a run's name before its hash
-MOST_RUNS = 100_000  # of a sweep; more is a slip of the pen
+MOST_RUNS = 100_000  # of a sweep; more are taken for a mistake
+Runs = Annotated[int, Field(gt=0, le=MOST_RUNS)]
 
 
 class Range(Section):
@@ -60,13 +61,13 @@ class Range(Section):
 class Draws(Section):
     """Points drawn in the box of some ranges; equal seeds draw equal points."""
 
-    count: Annotated[int, Field(gt=0, le=MOST_RUNS)]
+    count: Runs
     method: Literal["sobol", "random"] = "sobol"
     seed: Count = 0
     keys: Annotated[dict[str, Range], Field(min_length=1)]
 
     def settings(self) -> list[Settings]:
-        """The drawn points; the first ones stay when more are asked for.
+        """The drawn points; a larger ``count`` appends points and keeps the first ones.
 
         Source: I. M. Sobol', USSR Comput. Math. Math. Phys. 7 (1967); scrambled by scipy.
         """
@@ -76,11 +77,9 @@ class Draws(Section):
         else:
             exponent = math.ceil(math.log2(self.count))
             shares = qmc.Sobol(width, rng=self.seed).random_base2(exponent)[: self.count]
+        spans = self.keys.items()
         return [
-            {
-                key: span.at(float(s))
-                for (key, span), s in zip(self.keys.items(), row, strict=True)
-            }
+            {key: span.at(float(s)) for (key, span), s in zip(spans, row, strict=True)}
             for row in shares
         ]
 
@@ -92,11 +91,7 @@ class Axes(Section):
     points: list[Settings] = []
     grid: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
     draws: Draws | None = None
-    seeds: (
-        Annotated[int, Field(gt=0, le=MOST_RUNS)]
-        | Annotated[list[Count], Field(min_length=1)]
-        | None
-    ) = None
+    seeds: Runs | Annotated[list[Count], Field(min_length=1)] | None = None
 
     @model_validator(mode="after")
     def _a_key_is_given_once(self) -> Axes:
@@ -139,7 +134,7 @@ class Point:
         name: readable and unique; names the folder of the run.
         varied: the keys on which runs differ.
         overrides: all keys that replace those of the experiment.
-        problem: why it cannot be run, if so.
+        problem: why it cannot be run; None if it can.
     """
 
     name: str
@@ -159,21 +154,21 @@ class Study:
 def load_study(
     path: str | Path, quick: bool = False, change: Callable[[Axes], Axes] | None = None
 ) -> Study:
-    """Read a sweep and check every run that it asks for.
+    """Read a sweep and check each of its runs.
 
     Args:
         path: YAML file, see ``config/sweeps/``.
-        quick: take the axes of the section ``quick``.
-        change: applied to the axes.
+        quick: use the axes of the section ``quick``.
+        change: a function that is applied to the axes.
 
     Raises:
         ConfigError: the file cannot be used, or holds a key or a value with which no run is
-            possible. A single impossible combination is no error: its point says why.
+            possible. A single impossible combination is not an error: its point holds the
+            reason.
     """
     path = find_input(path)
-    tree = read_yaml(path)
     try:
-        file = StudyFile.model_validate(tree)
+        file = StudyFile.model_validate(read_yaml(path))
     except ValidationError as error:
         raise ConfigError(f"{path}: {one_line(error, StudyFile)}") from None
     if quick and file.quick is None:
@@ -188,15 +183,27 @@ def plan(config: Path, axes: Axes, where: str) -> Study:
     count = math.prod(len(axis) for axis in options)
     if count > MOST_RUNS:
         raise ConfigError(
-            f"{where}: asks for {count} runs, at most {MOST_RUNS} are accepted; vary fewer keys"
+            f"{where}: describes {count} runs, but at most {MOST_RUNS} are accepted; vary "
+            "fewer keys"
         )
     chosen = list(itertools.product(*options))
     points = [_point(config, axes.overrides, parts) for parts in chosen]
-    _refuse_hopeless(axes, options, chosen, points, where)
+    groups = [points]
+    for number, axis in enumerate(options):
+        drawn = axes.draws is not None and axis[0].keys() == axes.draws.keys.keys()
+        if not drawn:  # a drawn value may be impossible
+            for option in axis:
+                pairs = zip(chosen, points, strict=True)
+                groups.append([point for parts, point in pairs if parts[number] is option])
+    for (
+        group
+    ) in groups:  # an option with which no run is possible is misspelt, or wrong by itself
+        if all(point.problem for point in group):
+            raise ConfigError(f"{where}: {group[0].problem}")
     names = Counter(point.name for point in points)
     name, count = names.most_common(1)[0]
     if count > 1:
-        raise ConfigError(f"{where}: {name} is asked for {count} times; keep one")
+        raise ConfigError(f"{where}: run {name} is described {count} times; keep one")
     return Study(config.resolve(), tuple(points))
 
 
@@ -211,31 +218,8 @@ def _point(config: Path, fixed: Mapping[str, Any], parts: Iterable[Settings]) ->
 
 
 def _name(varied: Mapping[str, Any]) -> str:
-    text = ",".join(f"{key.rpartition('.')[2]}={_short(v)}" for key, v in varied.items())
-    told = re.sub(r"[^\w.,=+-]", "", text)[:NAME_LENGTH] or "run"
+    short = {k: f"{v:.4g}" if isinstance(v, float) else v for k, v in varied.items()}
+    text = ",".join(f"{key.rpartition('.')[2]}={value}" for key, value in short.items())
+    readable = re.sub(r"[^\w.,=+-]", "", text)[:NAME_LENGTH] or "run"
     digest = hashlib.sha256(json.dumps(varied, sort_keys=True).encode()).hexdigest()
-    return f"{told}-{digest[:8]}"
-
-
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
-
-
-def _refuse_hopeless(
-    axes: Axes,
-    options: Sequence[Sequence[Settings]],
-    chosen: Sequence[tuple[Settings, ...]],
-    points: Sequence[Point],
-    where: str,
-) -> None:
-    """Raise if an option lets no run succeed: it is misspelt, or impossible by itself."""
-    drawn = None if axes.draws is None else axes.draws.keys.keys()
-    groups = [points]
-    for number, axis in enumerate(options):
-        if axis[0].keys() != drawn:  # nobody chose a drawn value: it may turn out impossible
-            for option in axis:
-                pairs = zip(chosen, points, strict=True)
-                groups.append([point for parts, point in pairs if parts[number] is option])
-    for group in groups:
-        if all(point.problem for point in group):
-            raise ConfigError(f"{where}: {group[0].problem}")
+    return f"{readable}-{digest[:8]}"

@@ -1,9 +1,10 @@
-"""``results.csv`` and ``results.parquet``: one row a run, what it varied, how it ended."""
+"""``results.csv`` and ``results.parquet``: one row per run: what it varied, how it ended."""
 
 import csv
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class Status(StrEnum):
 
 
 def write_results(path: Path, rows: Sequence[Row]) -> None:
-    """Write all rows in one move; columns in the order in which rows first name them.
+    """Write all rows atomically; columns are in the order in which rows first name them.
 
     Lists and mappings are written as JSON, None as an empty cell. A Parquet file beside it
     holds the same; a column there whose values have no common type is JSON throughout.
@@ -47,14 +48,13 @@ def read_results(path: Path) -> list[Row]:
     """Read what :func:`write_results` wrote; empty cells become None.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: the file does not exist.
     """
     if not path.is_file():
-        raise ConfigError(f"results: {path} is no file; name the results.csv of a sweep")
+        raise ConfigError(f"results: {path} is not a file; name the results.csv of a sweep")
     with path.open(newline="", encoding="utf-8") as file:
-        return [
-            {key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)
-        ]
+        rows = csv.DictReader(file)
+        return [{key: _value(text) for key, text in row.items()} for row in rows]
 
 
 def varied_keys(rows: Sequence[Row]) -> list[str]:
@@ -78,9 +78,6 @@ def _text(value: Any) -> str:
 
 
 def _value(text: str) -> Any:
-    if not text:
-        return None
-    try:
+    with suppress(ValueError):
         return json.loads(text)
-    except ValueError:
-        return text
+    return text or None

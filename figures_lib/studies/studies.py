@@ -18,8 +18,8 @@ STUDIES = (
     *("noise", "length", "neurons", "types", "inputs", "contrast", "speed", "theta"),
     "differences",
 )
-SMALL = 64  # neurons of a run that is itself a test: its studies are smaller still
-LARGE = 1024  # from here on a run takes minutes, and its studies may have several seeds
+SMALL = 64  # a run of up to so many neurons is a test: its studies are reduced further
+LARGE = 1024  # a run of so many neurons takes minutes: its studies may use several seeds
 HARDLY_TRAINED = {
     "inference.shared_sweeps": 1,
     "inference.neuron_sweeps": 1,
@@ -42,8 +42,12 @@ class Spread:
 def study_results(run: Run) -> dict[str, list[Row]]:
     """The rows of every study of the book.
 
-    ``studies/NAME/results.csv`` in the folder of the run, written by ``figures_lib sweep``,
-    goes first; a study that is not there is done here, in the size of its section ``quick``.
+    They are read from ``studies/NAME/results.csv`` in the folder of the run, as written by
+    ``figures_lib sweep``. A study without this file is computed here, with the axes of its
+    section ``quick``.
+
+    Raises:
+        ConfigError: a file holds no results of a sweep.
     """
     return {name: _study(run, name) for name in STUDIES}
 
@@ -53,9 +57,11 @@ def _study(run: Run, name: str) -> list[Row]:
     if given.exists():
         rows = read_results(given)
         if not rows or not {NAME, STATUS} <= rows[0].keys():
-            raise ConfigError(f"{given}: no results of a sweep; delete it or make it again")
+            raise ConfigError(
+                f"{given}: holds no results of a sweep; delete it or repeat the sweep"
+            )
         return rows
-    # brings a cluster and papermill along, which every notebook would wait for
+    # imported late: it loads dask and papermill, which would delay every notebook
     from figures_lib.studies.batch import run_here
 
     path = SWEEPS / f"{name}.yaml"
@@ -67,14 +73,10 @@ def _study(run: Run, name: str) -> list[Row]:
 
 def _thinned(axes: Axes) -> Axes:
     """The first and the last option of every axis, one seed, hardly any sweeps."""
-    return axes.model_copy(
-        update={
-            "overrides": axes.overrides | HARDLY_TRAINED,
-            "points": _ends(axes.points),
-            "grid": {key: _ends(values) for key, values in axes.grid.items()},
-            "seeds": 1,
-        }
-    )
+    overrides, points = axes.overrides | HARDLY_TRAINED, _ends(axes.points)
+    grid = {key: _ends(values) for key, values in axes.grid.items()}
+    changes = {"overrides": overrides, "points": points, "grid": grid, "seeds": 1}
+    return axes.model_copy(update=changes)
 
 
 def _one_seed(axes: Axes) -> Axes:
@@ -89,7 +91,7 @@ def sweep_results(path: str) -> list[Row]:
     """The rows of the ``results.csv`` of any sweep.
 
     Raises:
-        ConfigError: there is no such file.
+        ConfigError: the file does not exist.
     """
     return read_results(Path(path))
 
@@ -97,8 +99,8 @@ def sweep_results(path: str) -> list[Row]:
 def spreads(rows: Sequence[Row], key: str, metric: str) -> list[Spread]:
     """Median and range of a metric at every value of a key, failed runs left out.
 
-    The value of ``neuron_types`` is their number; values that are text are told apart by their
-    place in alphabetical order.
+    The value of ``neuron_types`` is their number. Text is represented by its position in
+    alphabetical order.
     """
     names = sorted({row[key] for row in rows if isinstance(row[key], str)})
     found: dict[float, list[float]] = {}
