@@ -3,10 +3,10 @@
 # make test                         every test
 # make test-PART                    one part: science, book, browser, batch or crash
 # make lint                         formatting, lint, types and the layers of the package
-# make kills                        kill a run 50 times at random moments, compare its metrics
+# make kills                        kill a run 50 times at random moments and compare metrics
 # make audit                        look up the pinned packages in the vulnerability database
-# make coverage                     lines of figures_lib that the tests run
-# make mutants                      change the library in one place at a time, see a test fail
+# make coverage                     the share of figures_lib that the tests execute
+# make mutants                      change the library in one place at a time: a test must fail
 # make clean                        remove the built site (results in runs/ are kept)
 
 PROFILE ?= paper
@@ -33,11 +33,14 @@ studies: $(STUDIES:%=study-%)
 study-%: $(READY)
 	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/$(PROFILE)/studies/$*
 
+# two files of tests at a time, one per core; each is run by one process from end to end
+PYTEST = .venv/bin/python -m pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 test: $(READY) lint
-	.venv/bin/python -m pytest tests
+	$(PYTEST)
 
 test-%: $(READY)
-	.venv/bin/python -m pytest tests -m $*
+	$(PYTEST) -m $*
 
 lint: $(READY)
 	.venv/bin/ruff format --check figures_lib tests book/_ext

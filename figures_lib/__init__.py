@@ -1,4 +1,4 @@
-"""Figure 3 of Allier et al. (arXiv 2602.13325), from nothing: simulate, infer, score, draw."""
+"""Figure 3 of Allier et al. (arXiv 2602.13325): simulate, infer, score and draw."""
 
 from figures_lib.bench.kept import benchmark_results
 from figures_lib.config import Experiment, load_experiment

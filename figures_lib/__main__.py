@@ -30,8 +30,8 @@ from figures_lib.studies.points import load_study
 from figures_lib.studies.results import NAME, STATUS, Status
 
 BAD_INPUT, FAILURE = 2, 1
-LONGEST = 500  # characters of what is said of bad input
-TOLD = [one.__name__ for one in (SimulationError, InferenceError, StorageError)]
+LONGEST = 500  # characters of a message about bad input
+PLAIN = [one.__name__ for one in (SimulationError, InferenceError, StorageError)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -41,29 +41,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return options.command(options) or 0
     except ConfigError as error:
         line = " ".join(str(error).split())
-        _tell(f"{line[:LONGEST]}…" if len(line) > LONGEST else line)
+        _print_error(f"{line[:LONGEST]}…" if len(line) > LONGEST else line)
         return BAD_INPUT
     except PapermillExecutionError as error:
         found = re.search(
             r"ConfigError: (.*)", error.evalue if error.ename != "ConfigError" else ""
         )
         reason = error.evalue if error.ename == "ConfigError" else found and found.group(1)
-        told = error.evalue if error.ename in TOLD else f"{error.ename}: {error.evalue}"
-        _tell(reason or told)
+        message = error.evalue if error.ename in PLAIN else f"{error.ename}: {error.evalue}"
+        _print_error(reason or message)
         return BAD_INPUT if reason else FAILURE
     except KeyboardInterrupt:
         print("interrupted; the same command continues from here", file=sys.stderr)
         return FAILURE
     except OneLineError as error:
-        _tell(error)
+        _print_error(error)
         return FAILURE
     except Exception as error:  # one line for the user; nothing computed is lost
-        _tell(f"{type(error).__name__}: {error}")
+        _print_error(f"{type(error).__name__}: {error}")
         return FAILURE
 
 
-def _tell(error: object) -> None:
-    """One line, whatever a key or the name of a file holds."""
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _print_error(error: object) -> None:
+    """Print one line, even if a key or the name of a file contains line breaks."""
     print("error:", " ".join(str(error).split()), file=sys.stderr)
 
 
@@ -92,19 +96,21 @@ def command_parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="override a dotted key, e.g. simulation.noise=0.5 (repeatable)",
         )
-        one.add_argument("--out", required=True, type=Path, help="folder of the results")
+        one.add_argument("--out", required=True, type=_folder, help="folder of the results")
     sweep = commands.add_parser("sweep", help="run a parameter study on dask.distributed")
     sweep.add_argument("sweep", metavar="SWEEP.yaml", help="see config/sweeps/")
-    sweep.add_argument("--out", required=True, type=Path, help="folder of the results")
+    sweep.add_argument("--out", required=True, type=_folder, help="folder of the results")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask scheduler")
     sweep.add_argument("--workers", type=int, help="processes to start here")
-    sweep.add_argument("--quick", action="store_true", help="the file's section quick")
-    sweep.add_argument("--notebooks", action="store_true", help="keep the notebooks of runs")
+    sweep.add_argument("--quick", action="store_true", help="use the section quick of the file")
+    sweep.add_argument(
+        "--notebooks", action="store_true", help="also execute the notebooks in every run"
+    )
     sweep.set_defaults(command=_sweep)
     build = commands.add_parser("build", help="build the site from an executed run")
     build.add_argument("--run", required=True, type=Path, help="folder of the run")
     build.add_argument(
-        "--out", type=Path, default=Path("_build/html"), help="folder of the site"
+        "--out", type=_folder, default=Path("_build/html"), help="folder of the site"
     )
     build.set_defaults(command=_build)
     bench = commands.add_parser("bench", help="measure speed, memory and accuracy")
@@ -114,12 +120,17 @@ def command_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _folder(text: str) -> Path:
+    """A path at which a folder is, or can be made."""
+    if Path(text).exists() and not Path(text).is_dir():
+        raise ConfigError(f"--out: {text} is a file; name a folder")
+    return Path(text)
+
+
 def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, str]]:
     """The run of the command line and its overrides, checked."""
     overrides = dict(_assignment(text) for text in options.overrides)
     run = open_run(options.config, options.out.absolute(), overrides)
-    if options.out.exists() and not options.out.is_dir():
-        raise ConfigError(f"--out: {options.out} is a file; name a folder")
     run.check()
     return run, overrides
 
@@ -134,11 +145,11 @@ def _infer(options: argparse.Namespace) -> None:
         with exclusive(options.out), writing(options.out):
             run.simulate()
             shard.any(not run.inferred, run.device)
-            run.infer(lambda sweep: print(_told(sweep), flush=True))
+            run.infer(lambda sweep: _say(_sweep_line(sweep)))
         print(f"inferred: {options.out / 'stages' / run.key('infer')}")
 
 
-def _told(sweep: SweepReport) -> str:
+def _sweep_line(sweep: SweepReport) -> str:
     about = f"sweep {sweep.index:2} ({sweep.phase})  {sweep.seconds:6.2f} s"
     return f"{about}  unexplained {sweep.loss:.3g}"
 
@@ -146,12 +157,7 @@ def _told(sweep: SweepReport) -> str:
 def _run(options: argparse.Namespace) -> None:
     run, overrides = _opened(options)
     with exclusive(options.out), writing(options.out):
-        execute_notebooks(
-            run,
-            find_input(options.config),
-            overrides,
-            lambda line: print(line, flush=True),
-        )
+        execute_notebooks(run, find_input(options.config), overrides, _say)
     for reason in run.doubts():
         print(f"not identifiable: {reason}")
     print(f"metrics: {options.out / 'metrics.json'}")
@@ -160,21 +166,13 @@ def _run(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     if options.workers is not None and (options.workers < 1 or options.scheduler):
         raise ConfigError("--workers: give 1 or more, and only without --scheduler")
-    if options.out.exists() and not options.out.is_dir():
-        raise ConfigError(f"--out: {options.out} is a file; name a folder")
     sweep = load_study(options.sweep, options.quick)
     with exclusive(options.out), writing(options.out):
-        rows = run_study(
-            sweep,
-            options.out,
-            lambda line: print(line, flush=True),
-            options.scheduler,
-            options.workers,
-            options.notebooks,
-        )
+        cluster = options.scheduler, options.workers
+        rows = run_study(sweep, options.out, _say, *cluster, options.notebooks)
         try:
             print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
-        except PapermillExecutionError as error:  # the runs are what counts
+        except PapermillExecutionError as error:  # the runs themselves are complete
             print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
     failed = [row[NAME] for row in rows if row[STATUS] != Status.DONE]
     if failed:
@@ -184,9 +182,7 @@ def _sweep(options: argparse.Namespace) -> int:
 
 
 def _build(options: argparse.Namespace) -> None:
-    if options.out.exists() and not options.out.is_dir():
-        raise ConfigError(f"--out: {options.out} is a file; name a folder")
-    place = options.out.absolute()  # swapped in when it is complete; the lock lies beside it
+    place = options.out.absolute()  # replaced at the end; the lock lies beside it
     check_place(place)
     with exclusive(place.parent, lock=f".{place.name}.lock"), writing(place):
         print(f"site: {build_site(options.run, options.out)}")
@@ -195,12 +191,12 @@ def _build(options: argparse.Namespace) -> None:
 def _bench(options: argparse.Namespace) -> None:
     if options.json.is_dir():
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
-    # brings torch_geometric along, which every other command would wait for
+    # imported late: it loads torch_geometric, which would delay every other command
     from figures_lib.bench.benchmark import benchmark
 
     plan, place = QUICK if options.quick else FULL, options.json.absolute()
     with exclusive(place.parent, "--json", f".{place.name}.lock"):
-        write_json(place, benchmark(plan, lambda line: print(line, flush=True)))
+        write_json(place, benchmark(plan, _say))
     print(f"benchmark: {options.json}")
 
 
@@ -212,6 +208,6 @@ def _assignment(text: str) -> tuple[str, str]:
 
 
 if __name__ == "__main__":
-    # a scheduler of a cluster ends a job so: let go of what is held, as after Ctrl-C
+    # schedulers of clusters end a job with SIGTERM: release the locks, as after Ctrl-C
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

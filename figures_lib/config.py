@@ -39,7 +39,17 @@ NeuronType = TypeVar("NeuronType", bound=NeuronParameters)
 
 
 class Simulation(Section):
-    """Size, duration and noise of the simulated recording."""
+    """Size, duration and noise of the simulated recording.
+
+    Attributes:
+        neurons: N.
+        input_neurons: neurons that the hidden movie modulates; a square number.
+        frames: recorded frames.
+        warm_up: frames simulated before them, with Ω = 0 for the input neurons.
+        time_step: Δt [time unit].
+        noise: σ, standard deviation of the noise added per step.
+        type_order: whether the neurons of a type are consecutive or shuffled.
+    """
 
     neurons: Annotated[int, Field(ge=2, le=LARGE)] = 2048
     input_neurons: Count = 1024
@@ -66,7 +76,15 @@ class Simulation(Section):
 
 
 class Connectivity(Section):
-    """How the true connectivity W is drawn, or the file it is read from."""
+    """How the true connectivity W is drawn, or the file it is read from.
+
+    Attributes:
+        distribution: a name in the table of :mod:`figures_lib.weights`.
+        truncation: entries beyond ±truncation are set to 0 before scaling (heavy tails only).
+        scale: factor of the drawn entries; by default that of the distribution for N.
+        density: probability that an entry is kept.
+        source: file of W (.npy, .npz or .safetensors).
+    """
 
     distribution: Annotated[str, name_in(DISTRIBUTIONS)] = "cauchy"
     truncation: Positive = 25.0
@@ -76,7 +94,14 @@ class Connectivity(Section):
 
 
 class ExternalInput(Section):
-    """The hidden movie Ω(x, y, t): a file, or the project's own walking animal."""
+    """The hidden movie Ω(x, y, t): a file, or the project's own walking animal.
+
+    Attributes:
+        source: file or folder of the movie.
+        images: images of the walking animal.
+        minimum: smallest Ω, to which the animal and movies of integers are scaled.
+        maximum: largest Ω, likewise.
+    """
 
     source: FilePath | None = None
     images: PositiveInt = 257
@@ -97,7 +122,7 @@ class Experiment(Section, Generic[NeuronType]):
     """One experiment: simulation, hidden movie, connectivity, inference.
 
     ``neuron_model`` names a model of :mod:`figures_lib.neurons`, and ``neuron_types`` holds
-    its parameters for each type.
+    its parameters for each type. ``profile`` labels the run and names its default folder.
     """
 
     profile: str = "paper"
@@ -117,7 +142,7 @@ class Experiment(Section, Generic[NeuronType]):
     def _profile_names_a_folder(cls, profile: str) -> str:
         if not re.fullmatch(r"\w[\w.+-]{0,63}", profile):
             raise ValueError(
-                f"profile: {profile!r:.80} names the folder of the results; use up to 64 "
+                f"profile: {profile!r:.80} cannot name the folder of the results; use up to 64 "
                 "letters, digits, '_', '-', '+' and '.'"
             )
         return profile
@@ -133,12 +158,12 @@ class Experiment(Section, Generic[NeuronType]):
 
     @property
     def neuron(self) -> NeuronModel:
-        """The model of all neurons."""
+        """The neuron model that all neurons share."""
         return NEURON_MODELS[self.neuron_model]
 
     @property
     def learner(self) -> Learner:
-        """All of it that inference may read."""
+        """The part that inference may read; ``seed`` falls back on that of the experiment."""
         own = self.inference.seed
         return Learner(
             inference=self.inference,
@@ -189,9 +214,9 @@ def _experiment(
 
 
 def _kind(tree: Mapping[str, Any]) -> type[Experiment]:
-    """The experiment with the parameters of the neuron model that a file names.
+    """The experiment class for the neuron model that a file names.
 
-    A name that is in no table is reported with everything else that is wrong.
+    The validation that follows reports an unknown name, with all other problems.
     """
     default = Experiment.model_fields["neuron_model"].default
     name = tree.get("neuron_model", default)

@@ -7,10 +7,10 @@ from torch import Tensor
 
 
 class OneLineError(Exception):
-    """An error whose message is all that the user needs to know."""
+    """An error that is shown as its message alone, without a traceback."""
 
     def _render_traceback_(self) -> list[str]:
-        """In a notebook, and in what papermill reports of it, the message is all."""
+        """What a notebook, and papermill's report of it, show in place of a traceback."""
         return [f"{type(self).__name__}: {self}"]
 
 
@@ -27,7 +27,7 @@ class InferenceError(OneLineError, RuntimeError):
 
     Args:
         message: one line.
-        last_good: arrays of the last sound estimate, by name, if there is one.
+        last_good: arrays of the last finite estimate, by name, if there is one.
     """
 
     def __init__(self, message: str, last_good: Mapping[str, Tensor] | None = None) -> None:
@@ -36,12 +36,17 @@ class InferenceError(OneLineError, RuntimeError):
 
 
 class StorageError(OneLineError, RuntimeError):
-    """The disk is full or cannot be written; the message names the place and the remedy."""
+    """The disk is full or not writable; the message names the path and the remedy."""
 
 
 def shown(value: Any, width: int) -> str:
-    """The beginning of a value, as an error message shows it."""
+    """The beginning of a value, for an error message.
+
+    Args:
+        value: anything that has a representation.
+        width: characters to keep.
+    """
     try:
         return f"{value!r:.{width}}"
-    except ValueError:  # Python refuses to write out integers of thousands of digits
+    except ValueError:  # Python does not print integers of thousands of digits
         return "a number of thousands of digits"

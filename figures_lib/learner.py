@@ -1,4 +1,4 @@
-"""What determines an inference besides the recording: the sections that it may read."""
+"""The settings of an inference: the sections of a configuration that it may read."""
 
 from typing import Annotated, Literal
 
@@ -8,10 +8,23 @@ from figures_lib.section import LARGE, Count, Positive, PositiveInt, Section, Se
 
 
 class Inference(Section):
-    """The sweeps of exact least squares: shared, per neuron, then three rounds per type.
+    """Alternating least squares: its phases, its sampling and the clustering into types.
 
-    ``derivative`` is what is regressed on: dx/dt as simulated, or finite differences of the
-    activity, with their noise. ``seed`` starts the networks; without it, the experiment's does.
+    A sweep passes once through W, φ, Ω and ψ. The phases share one ψ among all neurons, then
+    give each neuron its own, then share φ and ψ within each type, in three rounds.
+
+    Attributes:
+        frames_per_neuron: frames that a sweep reads, divided by N; at least 8192 are read.
+        knots: knots of the function tables before the types are known.
+        type_knots: knots of the function tables of the types.
+        shared_sweeps: sweeps with one ψ for all neurons.
+        neuron_sweeps: sweeps with one ψ per neuron.
+        type_sweeps: sweeps per round with one φ and one ψ per type.
+        window: time for which Ω is constant at first [frames].
+        max_types: upper bound on the number of types.
+        derivative: what is regressed on: dx/dt as simulated (``exact``), or finite differences
+            of the activity, which contain its noise (``differences``).
+        seed: of the networks; by default that of the experiment.
     """
 
     frames_per_neuron: Annotated[float, Field(ge=1, le=LARGE, allow_inf_nan=False)] = 4.0
@@ -27,7 +40,19 @@ class Inference(Section):
 
 
 class GraphNetwork(Section):
-    """The GNN: φ*(a_i, x_i) and one of the three variants of ψ*, and how it is fitted."""
+    """The GNN: φ*(a_i, x_i) and one of the three variants of ψ*, and how it is fitted.
+
+    Attributes:
+        transfer: ψ*(x_j) (``shared``), ψ*(a_j, x_j) (``sender``) or ψ*(a_i, a_j, x_j)
+            (``pair``).
+        embedding: dimension of a_i.
+        width: hidden units per layer.
+        phi_layers: linear layers of φ*.
+        psi_layers: linear layers of ψ*.
+        steps: steps of Adam for the functions of the types; a third as many fit a_i before.
+        batch: neurons per step while a_i is fitted.
+        learning_rate: of Adam at the start; it decays to zero.
+    """
 
     transfer: Literal["shared", "sender", "pair"] = "sender"
     embedding: PositiveInt = 2
@@ -40,7 +65,18 @@ class GraphNetwork(Section):
 
 
 class FieldNetwork(Section):
-    """The SIREN that represents the field Ω*(x, y, t), and how it is fitted."""
+    """The SIREN that represents the field Ω*(x, y, t), and how it is fitted.
+
+    Attributes:
+        layers: sine layers.
+        width: hidden units per layer.
+        omega: ω₀, the factor inside the sines.
+        time_scale: time runs over [−time_scale, time_scale] in the network.
+        space_scale: x and y run over [−space_scale, space_scale] in the network.
+        steps: steps of the optimiser.
+        batch: points per step.
+        learning_rate: its largest value; it warms up and then decays.
+    """
 
     layers: Annotated[int, Field(ge=2, le=LARGE)] = 4
     width: PositiveInt = 256
@@ -53,7 +89,7 @@ class FieldNetwork(Section):
 
 
 class Learner(Section):
-    """How to infer: everything that inference is given besides the recording.
+    """How to infer: everything that inference receives besides the recording.
 
     Nothing in it describes the simulated network, so the truth cannot reach inference.
 
@@ -61,7 +97,7 @@ class Learner(Section):
         inference: sampling, sweeps and types.
         graph_network: φ*, ψ* and the embeddings, and how they are fitted.
         field_network: Ω*, and how it is fitted.
-        seed: starts the random numbers of the networks.
+        seed: of the random numbers that initialise and train the networks.
     """
 
     inference: Inference = Inference()

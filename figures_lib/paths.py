@@ -1,4 +1,4 @@
-"""Where the repository is, and where the files are that a user names."""
+"""The root of the repository, and the files that a user names."""
 
 from pathlib import Path
 
@@ -8,10 +8,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def find_input(path: str | Path) -> Path:
-    """A file as the user names it: from the working directory, or else from the repository.
+    """Find a file that a user names.
+
+    Args:
+        path: absolute, or relative to the working directory or else to the repository.
+
+    Returns:
+        The path that exists; if none does, ``path`` itself.
 
     Raises:
-        ConfigError: no file can have this name.
+        ConfigError: the operating system rejects the name, for example as too long.
     """
     path, elsewhere = Path(path), ROOT / path
     try:

@@ -1,4 +1,4 @@
-"""The recording: all that inference may see, simulated or brought by a user."""
+"""The recording: all the data that inference may read, simulated or supplied by a user."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,12 +16,12 @@ ACTIVITY, DERIVATIVE = "activity.npy", "derivative.npy"
 
 @dataclass(frozen=True)
 class Recording:
-    """What an experimenter has.
+    """What an experimenter records and knows.
 
     Attributes:
         activity: x_i(t), dimensionless.
         derivative: dx_i/dt of equation (1) without its noise [1/time unit].
-        positions: (x, y) of each neuron; the modulated ones lie in the unit square.
+        positions: (x, y) of each neuron [grid widths]; the modulated ones lie in [0, 1]².
         modulated: neurons on which the hidden field acts.
         gain: known constant g_i of each neuron.
         time_step: time between frames Δt [time unit].
@@ -51,9 +51,10 @@ class Recording:
         save_file(small, folder / "recording.safetensors")
 
     def with_differences(self) -> "Recording":
-        """Without access to dx/dt: (x(t+Δt) − x(t))/Δt, whose noise is σ/Δt a sample.
+        """The recording with finite differences, (x(t + Δt) − x(t))/Δt, in place of dx/dt.
 
-        It is held in memory. After the last frame nothing is known: its difference is repeated.
+        Their noise has the standard deviation σ/Δt per sample. They are held in memory. The
+        last frame has no successor, so the difference before it is repeated.
         """
         change = torch.diff(self.activity, dim=0) / self.time_step
         return replace(self, derivative=torch.cat([change, change[-1:]]))
@@ -85,6 +86,6 @@ def array_file(path: Path, shape: tuple[int, int]) -> Iterator[Callable[[Tensor]
 
 
 def mapped(path: Path) -> Float[Tensor, "row column"]:
-    """An array that stays on disk until it is read; changes to it are not written back."""
+    """An array that stays on disk until it is read; changes are not written back."""
     array = np.load(path, mmap_mode="c", allow_pickle=False)
     return torch.from_numpy(array)

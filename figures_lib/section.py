@@ -1,4 +1,4 @@
-"""Sections of a YAML file: frozen, strict about keys and types, wrong values in one line."""
+"""Sections of a YAML file: frozen, strict about keys and types, errors in one line."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, get_args
@@ -8,8 +8,8 @@ from pydantic_core import PydanticCustomError
 
 from figures_lib.errors import shown
 
-LARGE = 10**9  # no number may be beyond: float32 and int64 hold its products with others
-SMALL = 1e-9  # nor a positive one below: float32 would make 0 of it
+LARGE = 10**9  # largest number accepted: float32 and int64 can hold products of two
+SMALL = 1e-9  # smallest positive number accepted: far smaller ones are 0 in float32
 
 PositiveInt = Annotated[int, Field(gt=0, le=LARGE)]
 Count = Annotated[int, Field(ge=0, le=LARGE)]
@@ -27,7 +27,7 @@ class Section(BaseModel):
 
 
 def name_in(table: Mapping[str, Any]) -> AfterValidator:
-    """For a key whose value names an entry of a table; the error lists the names."""
+    """Check that a value names an entry of a table; the error lists the names."""
     names = " or ".join(map(repr, table))
 
     def check(name: str) -> str:
@@ -57,7 +57,7 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
 
 def _fields_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
     for part in location:
-        if part in model.model_fields:  # others are indices of lists and keys of mappings
+        if part in model.model_fields:  # others are list indices and mapping keys
             (model,) = _sections(model.model_fields[str(part)].annotation)
     return list(model.model_fields)
 

@@ -9,14 +9,17 @@ import yaml
 
 from figures_lib.errors import ConfigError, shown
 
-LARGEST_FILE = 2**20  # bytes of a YAML file; ours have a few hundred
+LARGEST_FILE = 2**20  # of the YAML files accepted [bytes]; ours have a few hundred
 
 
 def read_overrides(overrides: Any) -> dict[str, Any]:
-    """Dotted keys and values, as a mapping or, as papermill hands over ``-p``, as YAML text.
+    """Read overrides: dotted keys and their values.
+
+    Args:
+        overrides: a mapping, its YAML text (as papermill passes ``-p``), or None.
 
     Raises:
-        ConfigError: it is something else.
+        ConfigError: ``overrides`` is something else.
     """
     try:
         given = parse(overrides) if isinstance(overrides, str) else overrides or {}
@@ -31,7 +34,11 @@ def read_overrides(overrides: Any) -> dict[str, Any]:
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping that a YAML file holds; a ConfigError says why it holds none."""
+    """Read the mapping in a YAML file.
+
+    Raises:
+        ConfigError: the file cannot be read, is too large, or holds no mapping.
+    """
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)
@@ -48,21 +55,21 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: not valid YAML ({reason}); mend the file") from None
+        raise ConfigError(f"{path}: not valid YAML ({reason}); correct the file") from None
     if not isinstance(tree, dict):
-        raise ConfigError(f"{path}: expected a mapping of sections, found {shown(tree, 60)}")
+        raise ConfigError(f"{path}: expected a mapping of sections (found {shown(tree, 60)})")
     return tree
 
 
 class Loader(yaml.SafeLoader):
-    """YAML in which 1e-3 is a number, a key is given once, and nothing is repeated by name.
+    """A YAML loader that reads 1e-3 as a number and refuses duplicate keys and aliases.
 
-    YAML 1.1, as PyYAML reads it, demands 1.0e-3, takes the last of several equal keys, and
-    lets a few lines of aliases stand for gigabytes.
+    PyYAML follows YAML 1.1: it reads 1e-3 as text, keeps only the last of several equal keys,
+    and expands a few lines of aliases to gigabytes.
     """
 
     def compose_node(self, parent: Any, index: Any) -> Any:
-        """A node; an alias is none."""
+        """Compose a node; refuse an alias."""
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()
             problem = f"*{alias.anchor}: aliases are not accepted, write the value out"
@@ -70,7 +77,7 @@ class Loader(yaml.SafeLoader):
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
-        """A mapping whose keys differ."""
+        """Construct a mapping; refuse duplicate keys."""
         seen = set()
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode) and key.value in seen:
@@ -88,21 +95,30 @@ Loader.add_implicit_resolver(
 
 
 def parse(text: str) -> Any:
-    """The value that YAML text stands for.
+    """The value of a YAML text.
 
     Raises:
-        yaml.YAMLError: it is not YAML.
+        yaml.YAMLError: the text is not valid YAML.
     """
     try:
         return yaml.load(text, Loader)
     except yaml.YAMLError:
         raise
-    except Exception as error:  # a month 13, a number of 5000 digits, a thousand brackets
+    except Exception as error:  # e.g. month 13, 5000 digits, a thousand brackets
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from None
 
 
 def set_key(tree: dict[str, Any], dotted: str, value: Any) -> None:
-    """Set one dotted key in the raw tree; list items are named by their index."""
+    """Set one dotted key in a tree of mappings and lists.
+
+    Args:
+        tree: changed in place; missing mappings are created.
+        dotted: e.g. ``neuron_types.0.width``; a list item is named by its index.
+        value: text is read as YAML.
+
+    Raises:
+        ConfigError: the text is not YAML, or the key does not fit the tree.
+    """
     if isinstance(value, str):
         try:
             value = parse(value)
@@ -125,5 +141,5 @@ def set_key(tree: dict[str, Any], dotted: str, value: Any) -> None:
 
 def _item(node: list[Any], part: str, dotted: str) -> Any:
     if not part.isdecimal() or int(part) >= len(node):
-        raise ConfigError(f"{dotted}: index {part!r} is not in 0…{len(node) - 1}")
+        raise ConfigError(f"{dotted}: index {part!r} is not in 0…{len(node) - 1}; correct it")
     return node[int(part)]

@@ -1,4 +1,4 @@
-"""Every bad input that is tried: what is wrong, what the one line names, the exit code.
+"""All bad inputs tried: what is wrong, what the one error line names, the exit code.
 
 ``python tests/bad_input.py`` writes the table that ``book/testing.md`` shows.
 """
@@ -33,14 +33,14 @@ class Case:
     """One row of the table.
 
     Attributes:
-        what: is wrong.
-        told: words that the line must hold.
-        arguments: of the command line; makes the files that it needs in the folder given.
+        what: what is wrong.
+        expected: words that the error line must contain.
+        arguments: makes the input files in a given folder and returns the command line.
         code: exit code.
     """
 
     what: str
-    told: str
+    expected: str
     arguments: Callable[[Path], Arguments]
     code: int = 2
 
@@ -85,7 +85,7 @@ def array(values: np.ndarray) -> Callable[[Path], object]:
 
 
 def header(shape: tuple[int, ...], sparse: bool = False) -> Callable[[Path], None]:
-    """A .npy file that claims a shape; with ``sparse`` it is as long as it claims."""
+    """A .npy file with a header only; with ``sparse`` it has the size in the header."""
 
     def write(path: Path) -> None:
         about = {"descr": "<f4", "fortran_order": False, "shape": shape}
@@ -159,7 +159,7 @@ def file_in_the_way(folder: Path) -> Path:
 
 
 def held(folder: Path) -> Path:
-    """An output folder that another living process holds; it lets go when its parent ends."""
+    """An output folder that another process has locked until this one ends."""
     (folder / "out").mkdir()
     code = (
         "import os, sys, filelock\nlock = filelock.FileLock(sys.argv[1])\nlock.acquire()\n"
@@ -178,7 +178,7 @@ HOLDERS: list[subprocess.Popen] = []
 
 
 def built(change: Callable[[Path], object]) -> Callable[[Path], Arguments]:
-    """The arguments that build a site from a run of which one file was changed."""
+    """The arguments that build a site from a run with one changed file."""
 
     def arguments(folder: Path) -> Arguments:
         (folder / "run" / "notebooks").mkdir(parents=True)
@@ -245,32 +245,38 @@ CASES = [
         "neuron_types.0.decay: required key is missing",
         changed("{decay: 1.0, ", "{"),
     ),
-    Case("a word for a number", "simulation.frames", override("simulation.frames=many")),
-    Case("a fraction for a count", "simulation.frames", override("simulation.frames=1e3")),
-    Case("yes for a seed", "seed", override("seed=true")),
-    Case("a number for a section", "simulation", override("simulation=3")),
-    Case("a name that is no option", "device", override("device=tpu")),
     Case(
-        "a distribution that is not there",
+        "a word in place of a number", "simulation.frames", override("simulation.frames=many")
+    ),
+    Case(
+        "a fraction in place of a count", "simulation.frames", override("simulation.frames=1e3")
+    ),
+    Case("true in place of a seed", "seed", override("seed=true")),
+    Case("a number in place of a section", "simulation", override("simulation=3")),
+    Case("a word that is not an option", "device", override("device=tpu")),
+    Case(
+        "an unknown distribution",
         "'cauchy' or 'gaussian'",
         override("connectivity.distribution=levy"),
     ),
     Case(
-        "a neuron model that is not there",
+        "an unknown neuron model",
         "neuron_model: Input should be 'saturating'",
         override("neuron_model=spiking"),
     ),
     Case(
-        "a variant of ψ that is not there",
+        "an unknown variant of ψ",
         "'shared', 'sender' or 'pair'",
         override("graph_network.transfer=both"),
     ),
     Case("negative noise", "simulation.noise", override("simulation.noise=-1")),
     Case("infinite noise", "simulation.noise", override("simulation.noise=.inf")),
     Case("noise that is not a number", "simulation.noise", override("simulation.noise=.nan")),
-    Case("a number beyond float32", "simulation.noise", override("simulation.noise=1e300")),
     Case(
-        "a number that float32 makes zero",
+        "a number too large for float32", "simulation.noise", override("simulation.noise=1e300")
+    ),
+    Case(
+        "a number that float32 rounds to zero",
         "neuron_types.0.width",
         override("neuron_types.0.width=1e-320"),
     ),
@@ -279,14 +285,14 @@ CASES = [
     Case("a density above 1", "connectivity.density", override("connectivity.density=1.5")),
     Case("a seed of eleven digits", "seed", override("seed=99999999999")),
     Case("no neuron type", "neuron_types", override("neuron_types=[]")),
-    Case("a type that is not there", "neuron_types.7", override("neuron_types.7.width=1")),
+    Case("a type beyond the last", "neuron_types.7", override("neuron_types.7.width=1")),
     Case(
         "the type after the last",
         "index '2' is not in 0…1",
         override("neuron_types.2.width=1"),
     ),
     Case("a key below a number", "'seed' has no sub-keys", override("seed.deep.er=1")),
-    Case("an index that is no number", "neuron_types.²", override("neuron_types.²=1")),
+    Case("an index that is not a number", "neuron_types.²", override("neuron_types.²=1")),
     Case(
         "more types than neurons",
         "neuron_types",
@@ -307,11 +313,15 @@ CASES = [
         "simulation.input_neurons",
         override("simulation.input_neurons=100"),
     ),
-    Case("a range upside down", "external_input.minimum", override("external_input.minimum=2")),
-    Case("an override without =", "dotted.key=value", override("simulation.frames")),
-    Case("an override that is no YAML", "simulation.noise", override("simulation.noise=[")),
     Case(
-        "more memory than there is",
+        "a minimum above the maximum",
+        "external_input.minimum",
+        override("external_input.minimum=2"),
+    ),
+    Case("an override without =", "dotted.key=value", override("simulation.frames")),
+    Case("an override that is not YAML", "simulation.noise", override("simulation.noise=[")),
+    Case(
+        "more memory than the machine has",
         "simulation.neurons: need at least",
         override("simulation.neurons=10000000"),
     ),
@@ -325,7 +335,7 @@ CASES = [
         "simulation.frames",
         override("simulation.frames=1000000000"),
     ),
-    Case("a profile that leaves the folder of runs", "profile", override("profile=../x")),
+    Case("a profile outside the folder of runs", "profile", override("profile=../x")),
     Case("a profile that is a path", "profile", override("profile=/etc")),
     Case("a profile of two lines", "profile", override('profile="a\\nb"')),
     Case("a key of two lines", "a b: unknown key", override("a\nb=1")),
@@ -336,13 +346,13 @@ CASES = [
         lambda f: run(f, config="c" * 300),
     ),
     Case("no such configuration", "absent.yaml", lambda f: run(f, config=f / "absent.yaml")),
-    Case("a folder for a configuration", "directory", lambda f: run(f, config=f)),
+    Case("a folder in place of a configuration", "directory", lambda f: run(f, config=f)),
     Case("a configuration without end", "/dev/zero", lambda f: run(f, config="/dev/zero")),
     Case("an empty configuration", "mapping", yaml("")),
-    Case("a word for a configuration", "mapping", yaml("word")),
-    Case("a list for a configuration", "mapping", yaml("- a")),
+    Case("a word in place of a configuration", "mapping", yaml("word")),
+    Case("a list in place of a configuration", "mapping", yaml("- a")),
     Case("broken YAML", "not valid YAML", yaml("a: [")),
-    Case("bytes that are no text", "not valid YAML", yaml(GOOD.encode() + b"# \xff")),
+    Case("bytes that are not text", "not valid YAML", yaml(GOOD.encode() + b"# \xff")),
     Case("two documents in one file", "not valid YAML", yaml(GOOD + "---\na: 1\n")),
     Case("a key given twice", "seed: this key is given twice", yaml(GOOD + "seed: 3\n")),
     Case(
@@ -350,7 +360,11 @@ CASES = [
         "neurons: this key is given twice",
         changed("  neurons: 64", "  neurons: 64\n  neurons: 32"),
     ),
-    Case("nine aliases to the power of nine", "aliases are not accepted", yaml(LAUGHS + GOOD)),
+    Case(
+        "nested aliases that expand to gigabytes",
+        "aliases are not accepted",
+        yaml(LAUGHS + GOOD),
+    ),
     Case("an alias in an override", "simulation.noise", override("simulation.noise=*a")),
     Case(
         "a tag that calls Python",
@@ -358,21 +372,27 @@ CASES = [
         yaml(GOOD + "x: !!python/object/apply:os.system [exit]\n"),
     ),
     Case("an unknown tag", "could not determine", changed("seed: 0", "seed: !foo 0")),
-    Case("a tag that does not fit", "invalid literal", changed("seed: 0", "seed: !!int x")),
-    Case("a month 13", "month", changed("seed: 0", "seed: 2020-13-45")),
+    Case(
+        "a tag that does not fit its value",
+        "invalid literal",
+        changed("seed: 0", "seed: !!int x"),
+    ),
+    Case("a date with month 13", "month", changed("seed: 0", "seed: 2020-13-45")),
     Case("a number of 5000 digits", "5000 digits", changed("seed: 0", "seed: " + "9" * 5000)),
     Case("a number of 5000 hexadecimal digits", "seed", override("seed=0x" + "f" * 5000)),
-    Case("a thousand brackets", "recursion", yaml("a: " + "[" * 1000 + "]" * 1000)),
+    Case("a thousand open brackets", "recursion", yaml("a: " + "[" * 1000 + "]" * 1000)),
     Case("no such movie", MOVIE, override(f"{MOVIE}=absent.tif")),
     Case("a movie with a name of 300 letters", MOVIE, override(f"{MOVIE}={'m' * 300}.tif")),
     Case("an empty movie", MOVIE, source(MOVIE, "m.tif", content(b""))),
     Case("a movie cut short", MOVIE, source(MOVIE, "m.tif", cut_tif)),
     Case("a movie of words", MOVIE, source(MOVIE, "m.npy", array(np.full((2, 4, 4), "a")))),
-    Case("a pickle for a movie", MOVIE, source(MOVIE, "m.npy", array(np.array([{}])))),
+    Case("a pickle in place of a movie", MOVIE, source(MOVIE, "m.npy", array(np.array([{}])))),
     Case("a movie with NaN", "NaN", source(MOVIE, "m.npy", array(NAN))),
-    Case("a movie below zero", "positive", source(MOVIE, "m.npy", array(np.zeros((2, 4, 4))))),
-    Case("one image for a movie", "shape", source(MOVIE, "m.npy", array(np.ones((4, 4))))),
-    Case("an unknown format of movie", "unknown format", source(MOVIE, "m.avi", content(b"1"))),
+    Case("a movie of zeros", "positive", source(MOVIE, "m.npy", array(np.zeros((2, 4, 4))))),
+    Case(
+        "one image in place of a movie", "shape", source(MOVIE, "m.npy", array(np.ones((4, 4))))
+    ),
+    Case("a movie of unknown format", "unknown format", source(MOVIE, "m.avi", content(b"1"))),
     Case("a folder without images", "no images", source(MOVIE, "m", Path.mkdir)),
     Case("images of different sizes", "shape", source(MOVIE, "m", uneven_images)),
     Case(
@@ -410,23 +430,27 @@ CASES = [
     ),
     Case("weights cut short", WEIGHTS, source(WEIGHTS, "w.safetensors", cut_safetensors)),
     Case("two matrices in one file", "2 arrays", source(WEIGHTS, "w.safetensors", two_arrays)),
-    Case("an unknown format of weights", "unknown", source(WEIGHTS, "w.csv", content(b"1,2"))),
-    Case("a file in the way of the results", "--out", output(file_in_the_way)),
+    Case("weights of unknown format", "unknown", source(WEIGHTS, "w.csv", content(b"1,2"))),
+    Case("a file in place of the results", "--out", output(file_in_the_way)),
     Case(
-        "results below a file", "cannot be written", output(lambda f: file_in_the_way(f) / "x")
+        "results in a folder that is a file",
+        "cannot be written",
+        output(lambda f: file_in_the_way(f) / "x"),
     ),
     Case(
-        "results where nobody may write", "cannot be written", output(lambda _: Path("/proc/x"))
+        "results in a folder that is not writable",
+        "cannot be written",
+        output(lambda _: Path("/proc/x")),
     ),
     Case("results with a name of 300 letters", "too long", output(lambda f: f / ("o" * 300))),
-    Case("results at links in a circle", "circle", output(circle)),
+    Case("results at a circular link", "circle", output(circle)),
     Case("results that another process is writing", "in use by process", output(held)),
     Case(
-        "a site from no run",
+        "a site without a run",
         "no complete run",
         lambda f: ["build", "--run", str(f), "--out", str(f / "out")],
     ),
-    Case("a site from cut metrics", "metrics.json", replaced("metrics.json", '{"a": 1')),
+    Case("a site from truncated metrics", "metrics.json", replaced("metrics.json", '{"a": 1')),
     Case("a site from a list of metrics", "metrics.json", replaced("metrics.json", "[]")),
     Case(
         "a site from records of another version",
@@ -449,20 +473,22 @@ CASES = [
         of_another_run("03_infer.ipynb"),
     ),
     Case(
-        "a site over something else", "would be lost", over(lambda f: file_in_the_way(f).parent)
+        "a site in place of other files",
+        "would be lost",
+        over(lambda f: file_in_the_way(f).parent),
     ),
     Case(
-        "a sweep over a key that is not there",
+        "a sweep over an unknown key",
         "simulation.nose",
         sweep("grid: {simulation.nose: [1]}"),
     ),
-    Case("a sweep over nothing", "grid", sweep("grid: {simulation.noise: []}")),
+    Case("a sweep over no values", "grid", sweep("grid: {simulation.noise: []}")),
     Case(
         "a sweep of a billion runs",
         "1000000000 runs",
         sweep(f"grid: {{{', '.join(f'k{i}: {list(range(10))}' for i in range(9))}}}"),
     ),
-    Case("a GPU where there is none", "device: 'cuda'", override("device=cuda")),
+    Case("a GPU that the machine does not have", "device: 'cuda'", override("device=cuda")),
     Case("no command", "--help", lambda _: []),
     Case("an unknown command", "--help", lambda _: ["walk"]),
 ]
@@ -470,7 +496,7 @@ CASES = [
 
 def table() -> str:
     """The cases as the page on tests shows them."""
-    rows = [f"| {case.what} | `{case.told}` | {case.code} |" for case in CASES]
+    rows = [f"| {case.what} | `{case.expected}` | {case.code} |" for case in CASES]
     return "\n".join(["| what is wrong | the line names | exit code |", "|---|---|---|", *rows])
 
 

@@ -1,6 +1,6 @@
-"""What the checks on demand found, kept in ``book/checks.json`` for the testing page.
+"""The results of the checks on demand, recorded in ``book/checks.json`` for the testing page.
 
-``python tests/checks.py REPORT`` keeps the report of ``coverage json``.
+``python tests/checks.py REPORT`` records the report of ``coverage json``.
 """
 
 import json
@@ -14,7 +14,7 @@ LEAST_COVERAGE = 95  # per cent of the lines of figures_lib
 
 
 def keep(check: str, **found: int | str) -> None:
-    """Replace what is known of a check, and note the commit on which it ran."""
+    """Replace the record of a check, and note the commit on which it ran."""
     answer = subprocess.run(
         ["git", "describe", "--always", "--dirty"], cwd=ROOT, capture_output=True, text=True
     )
@@ -25,7 +25,7 @@ def keep(check: str, **found: int | str) -> None:
 
 
 def coverage(report: Path) -> int:
-    """Keep the share of lines that the tests ran, and say whether it suffices."""
+    """Record the share of lines that the tests run; the exit code says whether it suffices."""
     totals = json.loads(report.read_text(encoding="utf-8"))["totals"]
     percent = totals["percent_covered"]
     print(f"{totals['covered_lines']} of {totals['num_statements']} lines: {percent:.1f} %")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 import torch
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 from jaxtyping import install_import_hook
 
@@ -29,6 +31,7 @@ from figures_lib.simulate.truth import Truth
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_CONFIG = ROOT / "config" / "fig3_test.yaml"
+BOOK_TIME = 900  # seconds that its execution may take on a busy machine
 torch.set_num_threads(1)  # at these sizes a second one waits busily on the cores of others
 settings.register_profile(
     "busy", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
@@ -85,83 +88,111 @@ def small():
     return Small(experiment, recording, truth, infer(recording, experiment.learner))
 
 
-class Execution(NamedTuple):
-    """The book while it is executed into ``folder/test``."""
-
-    folder: tempfile.TemporaryDirectory
-    process: subprocess.Popen
-
-
-PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``
+PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowest first
+    "batch": ("batch", "scheduling", "jobs", "studies", "cli"),
+    "crash": ("crash", "pipeline", "bad_input"),
     "science": (
-        *("architecture", "config", "config_space", "cost", "data", "gauge", "gnn", "health"),
-        *("inference", "inference_steps", "scoring", "shards", "simulator", "siren", "sweeps"),
+        *("inference", "shards", "inference_steps", "simulator", "cost", "config_space"),
+        *("architecture", "config", "data", "gauge", "gnn", "health", "scoring", "siren"),
+        "sweeps",
     ),
     "book": (
-        *("benchmark", "furniture", "notebooks", "odd_runs", "pages", "project", "security"),
-        *("site", "walkthrough"),
+        *("notebooks", "benchmark", "walkthrough", "odd_runs", "site", "furniture", "pages"),
+        *("project", "security"),
     ),
-    "browser": ("lab", "pixels", "viewers", "widgets"),
-    "batch": ("batch", "cli", "jobs", "scheduling", "studies"),
-    "crash": ("bad_input", "crash", "pipeline"),
+    "browser": ("widgets", "lab", "viewers", "pixels"),
 }
-EXECUTION = pytest.StashKey[Execution]()
+SHARED = "FIGURES_LIB_TESTS"  # names the folder that all processes of a test run share
+FOLDER = pytest.StashKey[tempfile.TemporaryDirectory]()
+BOOK = pytest.StashKey[subprocess.Popen]()
+
+
+def pytest_configure(config):
+    """The folder of what is made once, however many processes run the tests."""
+    if SHARED not in os.environ:
+        config.stash[FOLDER] = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+        os.environ[SHARED] = config.stash[FOLDER].name
+
+
+def pytest_unconfigure(config):
+    """Nothing of it stays, whatever ended the tests."""
+    if FOLDER in config.stash:
+        config.stash[FOLDER].cleanup()
+        del os.environ[SHARED]
 
 
 def pytest_collection_modifyitems(items):
-    """Mark every test that has no mark with the part that its module belongs to."""
+    """Mark every test with the part of its module; the executed book is asked for last."""
     parts = {f"test_{name}": part for part, names in PARTS.items() for name in names}
+    order = {module: number for number, module in enumerate(parts)}
+    waits = {item.module.__name__ for item in items if _needs_book(item)}
     for item in items:
-        if isinstance(item, pytest.Function) and not PARTS.keys() & {*item.keywords}:
+        if not PARTS.keys() & {*item.keywords}:
             item.add_marker(parts[item.module.__name__])
+    items.sort(key=lambda item: (item.module.__name__ in waits, order[item.module.__name__]))
+
+
+def _needs_book(item):
+    return "executed_run" in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_finish(session):
-    """Execute the book on the second core from the start, if a test will ask for it."""
-    asked = any("executed_run" in getattr(one, "fixturenames", ()) for one in session.items)
-    if asked and not session.config.option.collectonly:
-        folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
-        command = ["nice", sys.executable, "-m", "figures_lib", "run"]
-        command += ["--config", str(TEST_CONFIG)]
-        with Path(folder.name, "log").open("w") as log:
-            process = subprocess.Popen(
-                [*command, "--out", str(Path(folder.name, "test"))],
+    """Execute the book beside the tests from the start, if one of them needs it."""
+    if session.config.option.collectonly or not any(map(_needs_book, session.items)):
+        return
+    folder = Path(os.environ[SHARED])
+    with suppress(FileExistsError):  # another process of this run was first
+        (folder / "book").mkdir()
+        command = [sys.executable, "-m", "figures_lib", "run", "--config", str(TEST_CONFIG)]
+        end = f"echo $? > {folder / 'code.part'}; mv {folder / 'code.part'} {folder / 'code'}"
+        with (folder / "log").open("w") as log:
+            session.stash[BOOK] = subprocess.Popen(
+                ["bash", "-c", f'"$@"; {end}', "bash", *command, "--out", str(folder / "test")],
                 cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=log,
             )
-        session.stash[EXECUTION] = Execution(folder, process)
 
 
 def pytest_sessionfinish(session):
-    """Nothing of it stays, whatever ended the tests."""
-    if EXECUTION in session.stash:
-        folder, process = session.stash[EXECUTION]
+    """Stop the book, whatever ended the tests."""
+    if BOOK in session.stash:
+        process = session.stash[BOOK]
         with suppress(psutil.NoSuchProcess):  # kernels have sessions of their own
             for one in psutil.Process(process.pid).children(recursive=True):
                 one.kill()
         process.kill()
         process.wait()
-        folder.cleanup()
 
 
 @pytest.fixture(scope="session")
-def executed_run(request):
+def executed_run():
     """All notebooks, executed by the command of the README at the test profile."""
-    folder, process = request.session.stash[EXECUTION]
-    assert process.wait() == 0, Path(folder.name, "log").read_text()
-    return Path(folder.name, "test")
+    folder = Path(os.environ[SHARED])
+    deadline = time.monotonic() + BOOK_TIME
+    while not (folder / "code").exists():
+        assert time.monotonic() < deadline, (folder / "log").read_text()
+        time.sleep(0.2)
+    assert (folder / "code").read_text().strip() == "0", (folder / "log").read_text()
+    return folder / "test"
 
 
 @pytest.fixture(scope="session")
-def built_site(executed_run, tmp_path_factory):
-    html = tmp_path_factory.mktemp("site") / "html"
+def built_site(executed_run):
+    """The site of the executed book, built by the first process that needs it."""
+    html = executed_run.with_name("html")
     command = [sys.executable, "-m", "figures_lib", "build", "--run", str(executed_run)]
-    answer = subprocess.run(
-        [*command, "--out", str(html)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    assert answer.returncode == 0, answer.stderr
+    with FileLock(html.with_name("site.lock")):
+        if not html.exists():
+            answer = subprocess.run(
+                [*command, "--out", str(html)],
+                cwd=ROOT,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert answer.returncode == 0, answer.stderr
     return html
 
 

@@ -1,8 +1,8 @@
 """Kill a run at random moments and continue it: ``python tests/kills.py [COUNT]``.
 
-The same command is given again and again, and killed with SIGKILL, its children included, at
-a moment drawn from the time that an undisturbed run takes; at last it is left alone. Its
-metrics must be those of the undisturbed run, to the digit, and nothing half may remain.
+The same command is started again and again, and killed with SIGKILL, its children included, at
+a random moment of the time that an undisturbed run takes; finally it is left to end. Its
+metrics must be exactly those of the undisturbed run, and no unfinished file may remain.
 """
 
 import json
@@ -25,7 +25,7 @@ from checks import ROOT, keep
 
 CONFIG = ROOT / "config" / "fig3_test.yaml"
 Metrics = dict[str, object]
-VARIES = ("time.", "memory.")  # keys of metrics that no two runs have in common
+VARIES = ("time.", "memory.")  # metrics that differ between any two runs
 TINY = {
     "simulation.neurons": 24,
     "simulation.input_neurons": 4,
@@ -41,7 +41,7 @@ TINY = {
 
 @dataclass(frozen=True)
 class Running:
-    """A command that was started: how to kill it with its children, and how to await it."""
+    """A started command: how to kill it with its children, and how to wait for it."""
 
     kill: Callable[[], None]
     wait: Callable[[], int | None]
@@ -49,10 +49,10 @@ class Running:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How many kills hit a working run, by the number of stages then complete, and the end.
+    """How many kills hit a running command, and what came of them.
 
     Attributes:
-        kills: those after which the same command led to the metrics expected.
+        kills: those after which the same command gave the expected metrics.
         by_progress: all kills, by the number of stages complete at that moment.
         left: unfinished files that remained at the end.
     """
@@ -121,7 +121,7 @@ def book(out: Path) -> Running:
 
 
 def undisturbed(start: Callable[[Path], Running], out: Path) -> tuple[float, Metrics]:
-    """Seconds that the command works, and its metrics."""
+    """Duration of the command [s], and its metrics."""
     running = start(out)
     begun = time.monotonic()
     assert running.wait() == 0
@@ -136,10 +136,10 @@ def survive(
     expected: Metrics,
     seed: int,
 ) -> Outcome:
-    """Kill the command ``count`` times while it works; let it end at last, and now and then.
+    """Kill the command ``count`` times while it runs, and let it end now and then, and at last.
 
-    Kills since the last end count as survived when the metrics at the next one are those of
-    the undisturbed run.
+    When it ends with the metrics of the undisturbed run, the kills since the last end count as
+    survived.
     """
     moments, by_progress, survived, since = random.Random(seed), Counter[int](), 0, 0
 
@@ -151,13 +151,15 @@ def survive(
         running = start(out)
         time.sleep(moments.uniform(0, seconds))
         running.kill()
-        if running.wait() == 0:  # it had ended: to kill what is finished proves nothing
+        if running.wait() == 0:  # it had ended before: that is not a kill
             survived, since = survived + settle(), 0
             shutil.rmtree(out)
             continue
         done = [folder for folder in out.glob("stages/*-*") if folder.name[0] != "."]
         by_progress[len(done)], since = by_progress[len(done)] + 1, since + 1
-        if len(done) == 3 and moments.random() < 0.5:  # or most kills would hit the drawing
+        if (
+            len(done) == 3 and moments.random() < 0.5
+        ):  # otherwise most kills would hit the drawing
             survived, since = survived + settle(), 0
             shutil.rmtree(out)
     survived += settle()
@@ -176,7 +178,7 @@ def leftovers(out: Path) -> list[str]:
 
 
 def main(count: int) -> int:
-    """Most kills in the stages, a fifth of them while notebooks run and the site is built."""
+    """Four fifths of the kills hit the stages, one fifth the notebooks and the site."""
     alike = 0
     whole = count // 5
     for start, kills in ((stages, count - whole), (book, whole)):

@@ -1,8 +1,8 @@
-"""Change the library in one place at a time and see a test fail: ``python tests/mutants.py``.
+"""Change the library in one place at a time; a test must fail: ``python tests/mutants.py``.
 
 mutmut makes the mutants and runs the tests that reach each (``[tool.mutmut]`` in
 ``pyproject.toml`` names the modules and the tests). A mutant that passes them all has survived;
-``mutmut show NAME`` prints it. Interrupted, the same command goes on where it was.
+``mutmut show NAME`` prints it. After an interruption, the same command continues.
 """
 
 import json
@@ -15,7 +15,7 @@ from pathlib import Path
 from checks import ROOT, keep
 
 LEAST = 0.85  # share of the mutants that must be killed
-KILLED = (1, 3, 36, 37, -24, 24, 152)  # of a failed test, or of one without an end
+KILLED = (1, 3, 36, 37, -24, 24, 152)  # exit codes: a test failed, or did not end
 
 
 def main() -> int:
@@ -29,7 +29,7 @@ def main() -> int:
         check=True,
     )
     total = Counter[bool]()
-    for meta in sorted((ROOT / "mutants" / "figures_lib").glob("*.meta")):
+    for meta in sorted((ROOT / "mutants" / "figures_lib").rglob("*.meta")):
         codes = json.loads(meta.read_text(encoding="utf-8"))["exit_code_by_key"].values()
         count = Counter(code in KILLED for code in codes)
         if codes:

@@ -16,7 +16,7 @@ from figures_lib.infer.sweep import start, sweep
 from figures_lib.infer.unknowns import Pools, prepare
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "fig3_test.yaml"
-NEURONS, FRAMES = 21, 2000  # the shards are not equal, and the last modulated neuron is in one
+NEURONS, FRAMES = 21, 2000  # shards of unequal size
 EARLY = 3  # the sweep whose estimate is also compared
 
 
@@ -48,7 +48,7 @@ def factors():
 
 
 def exchanged_by_a_sweep():
-    """Bytes that this process receives by broadcasts and sends to be summed elsewhere."""
+    """Bytes that this process receives by broadcast and sends to a sum in another process."""
     recording, counted = recorded(), Counter()
     data = prepare(recording, spanning(recording.activity, 24), FRAMES, 20)
     estimate = start(data)

@@ -7,7 +7,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-BREACHES = {  # module: the import that does not belong there, and the contract that says so
+BREACHES = {  # module: a forbidden import, and the contract that it breaks
     "runs/run.py": ("from figures_lib.draw import figures", "The wings depend on the core"),
     "infer/gauge.py": ("from figures_lib.simulate.truth import Truth", "cannot read the truth"),
     "infer/sweep.py": ("from figures_lib.score.scoring import score", "cannot read the truth"),
@@ -32,7 +32,7 @@ def _lint(folder):
 
 @pytest.fixture
 def tree(tmp_path):
-    """A copy of the package that may be broken."""
+    """A copy of the package that a test may change."""
     shutil.copytree(ROOT / "figures_lib", tmp_path / "figures_lib")
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path

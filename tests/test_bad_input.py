@@ -1,4 +1,4 @@
-"""Bad input: one line that names what, where and what to do, and nothing written or lost."""
+"""Bad input: one line says what, where and what to do; nothing is written or lost."""
 
 import json
 import resource
@@ -32,8 +32,8 @@ def _nothing_runs(monkeypatch):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.what)
 def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, case: Case):
-    if "cuda" in case.told and torch.cuda.is_available():
-        pytest.skip("CUDA is there")
+    if "cuda" in case.expected and torch.cuda.is_available():
+        pytest.skip("this machine has CUDA")
     monkeypatch.chdir(tmp_path)
     arguments = case.arguments(tmp_path)
     before = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
@@ -41,7 +41,7 @@ def test_bad_input_is_one_line(tmp_path, capsys, monkeypatch, case: Case):
     assert main(arguments) == case.code
     error = capsys.readouterr().err
     assert len(error.splitlines()) == 1
-    assert case.told.lower() in error.lower()
+    assert case.expected.lower() in error.lower()
     assert len(error) < 600
     after = {path: path.lstat().st_mtime_ns for path in tmp_path.rglob("*")}
     assert after == before
@@ -62,7 +62,7 @@ def test_the_page_shows_every_case():
     ids=["numpy", "safetensors"],
 )
 def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, stage, largest):
-    """The disk refuses what is written beyond a size; with room again, the run continues."""
+    """Files cannot grow beyond a size; once they can, the run continues."""
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     if stage == "infer":
         run.simulate()
@@ -98,7 +98,7 @@ def test_a_full_disk_keeps_the_earlier_site(tmp_path):
     assert (html / "index.html").read_bytes() == b"x" * 10
 
 
-def test_a_site_takes_the_place_of_an_earlier_one_only(tmp_path):
+def test_a_site_replaces_only_an_earlier_site(tmp_path):
     for name in ("absent", "empty", "site/book"):
         (tmp_path / name).mkdir(parents=True)
     (tmp_path / "absent").rmdir()
@@ -109,7 +109,7 @@ def test_a_site_takes_the_place_of_an_earlier_one_only(tmp_path):
         check_place(tmp_path)
 
 
-def test_a_folder_is_let_go_at_the_end_and_on_error(tmp_path):
+def test_a_folder_is_unlocked_at_the_end_and_on_error(tmp_path):
     for _ in range(2):
         with pytest.raises(ZeroDivisionError), exclusive(tmp_path):
             raise ZeroDivisionError

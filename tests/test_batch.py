@@ -1,4 +1,4 @@
-"""Parameter sweeps: the runs they ask for, and that none is lost or repeated."""
+"""Parameter sweeps: their runs, none of which is lost or repeated."""
 
 import json
 import os
@@ -27,7 +27,7 @@ COMMAND = [sys.executable, "-m", "figures_lib", "sweep"]
 
 
 def written(folder: Path, **changes) -> Path:
-    """The sweep of the tests with some parts replaced."""
+    """The sweep of the tests with some sections replaced."""
     tree = yaml.safe_load(SWEEP.read_text())
     tree["overrides"] |= changes.pop("overrides", {})
     path = folder / "sweep.yaml"
@@ -83,7 +83,7 @@ def test_runs_are_the_product_of_all_axes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         ({"grid": {"simulation.nose": [1]}}, "simulation.nose: unknown key"),
         ({"grid": {"simulation.noise": [1, "loud"]}}, "simulation.noise"),
@@ -98,11 +98,11 @@ def test_runs_are_the_product_of_all_axes(tmp_path):
         ({"config": "absent.yaml"}, "absent.yaml"),
     ],
 )
-def test_bad_sweep_is_one_line_and_exit_code_2(tmp_path, capsys, changes, told):
+def test_bad_sweep_is_one_line_and_exit_code_2(tmp_path, capsys, changes, expected):
     path = written(tmp_path, **changes)
     assert main(["sweep", str(path), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
-    assert told in error
+    assert expected in error
     assert len(error.splitlines()) == 1
     assert not (tmp_path / "out").exists()
 
@@ -143,7 +143,7 @@ def test_columns_of_mixed_values_reach_the_parquet_file(tmp_path, values):
 
 
 def assert_summarised(out: Path) -> None:
-    """The summary was executed after all, and holds a picture and what failed."""
+    """The summary was executed at the end, with a picture and the failed runs."""
     cells = nbformat.read(out / "summary.ipynb", as_version=4).cells
     outputs = [output for cell in cells for output in cell.get("outputs", [])]
     assert [o for o in outputs if "image/png" in o.get("data", {})]
@@ -152,7 +152,7 @@ def assert_summarised(out: Path) -> None:
 
 
 def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypatch):
-    """One combination is impossible, one run diverges, two are done; no seed resimulates."""
+    """Some runs are impossible, some diverge, two finish; a second command repeats none."""
     noise = {"simulation.noise": [1.0, 1e9], "simulation.input_neurons": [4, 25]}
     overrides = {"simulation.neurons": 24}
     path = written(tmp_path, grid=noise | {"simulation.neurons": [24, 25]}, overrides=overrides)
@@ -178,7 +178,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypat
     before = finished_stages(out)
     capsys.readouterr()
     assert main(["sweep", str(path), "--out", str(out)]) == 1
-    assert "8 runs, 0 to do" in capsys.readouterr().out  # what diverged would diverge again
+    assert "8 runs, 0 to do" in capsys.readouterr().out  # diverged runs would diverge again
     assert finished_stages(out) == before
     assert read_results(out / "results.csv") == rows
 
@@ -207,7 +207,7 @@ def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
 
 
 def test_a_worker_of_a_real_cluster_is_killed(tmp_path):
-    """A scheduler and two workers as processes of their own, one of which dies mid-run."""
+    """A scheduler and two workers in separate processes; one worker dies during a run."""
     path = written(tmp_path, overrides={"graph_network.steps": 300})
     out = tmp_path / "out"
     with socket.socket() as free:

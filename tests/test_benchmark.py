@@ -82,7 +82,7 @@ def test_every_ratio_has_a_spread_over_five_rounds(report):
 
 
 def test_every_figure_and_table_can_be_drawn(report):
-    parts, draw, tell = report["ablation"], benchmark_figures, benchmark_tables
+    parts, draw, tabulate = report["ablation"], benchmark_figures, benchmark_tables
     figures = [
         draw.iteration(report["iteration"]),
         draw.accuracy(report["accuracy"]["curves"], report["accuracy"]["targets"]),
@@ -99,16 +99,23 @@ def test_every_figure_and_table_can_be_drawn(report):
     for figure in figures:
         figure.canvas.draw()
         plt.close(figure)
-    tables = [tell.machine(report), tell.summary(report), tell.targets(report["accuracy"])]
-    tables += [tell.simulators(report["simulators"]), tell.streaming(report["streaming"])]
-    tables += [tell.solvers(parts["weights"]), tell.gauge(parts["gauge"])]
-    tables.append(tell.clustering(parts["clustering"]))
+    tables = [
+        tabulate.machine(report),
+        tabulate.summary(report),
+        tabulate.targets(report["accuracy"]),
+    ]
+    tables += [
+        tabulate.simulators(report["simulators"]),
+        tabulate.streaming(report["streaming"]),
+    ]
+    tables += [tabulate.solvers(parts["weights"]), tabulate.gauge(parts["gauge"])]
+    tables.append(tabulate.clustering(parts["clustering"]))
     for table in tables:
         assert len(repr(table).splitlines()) == len(table.rows) + 1
         assert table._repr_html_().count("<tr>") == len(table.rows) + 1
 
 
-def test_what_did_not_fit_is_said(report, monkeypatch):
+def test_what_does_not_fit_is_reported(report, monkeypatch):
     monkeypatch.setattr(measurements, "ROOM", 0.0)
     rows = measurements.iterations(TINY, "cpu")
     grown = measurements.scaling(TINY, "cpu")
@@ -149,7 +156,7 @@ def test_the_compared_iterations_are_the_same_step(transfer):
         torch.testing.assert_close(second.state_dict()[name], value, rtol=1e-4, atol=1e-5)
 
 
-def test_the_clock_stands_while_the_caller_works(monkeypatch):
+def test_the_time_of_the_caller_is_not_counted(monkeypatch):
     clock = iter([0.0, 1.0, 50.0, 52.0, 90.0])
     monkeypatch.setattr(ablation.time, "perf_counter", lambda: next(clock))
     assert [seconds for _, seconds in ablation.timed(iter(["a", "b"]))] == [1.0, 3.0]
@@ -234,7 +241,7 @@ def test_memory_plan_keeps_the_recording_on_disk():
     assert {row["what"]: row["bytes"] for row in rows if row["where"] == "memory"} == inferring
 
 
-def test_run_shows_the_file_of_the_command_when_there_is_one(experiment, tmp_path):
+def test_run_shows_the_file_of_the_command_if_it_exists(experiment, tmp_path):
     write_json(tmp_path / "benchmark.json", {"plan": {"name": "given"}})
     assert benchmark_results(Run(experiment, tmp_path))["plan"]["name"] == "given"
 

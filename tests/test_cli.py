@@ -111,7 +111,7 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(capsys, arguments):
 
 
 @pytest.mark.parametrize(
-    ("raised", "code", "told"),
+    ("raised", "code", "expected"),
     [
         (KeyboardInterrupt(), 1, "continues"),
         (OSError("disk full"), 1, "disk full"),
@@ -129,19 +129,19 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(capsys, arguments):
         *("full disk in a notebook", "full disk"),
     ],
 )
-def test_exit_codes_while_notebooks_run(tmp_path, capsys, monkeypatch, raised, code, told):
+def test_exit_codes_while_notebooks_run(tmp_path, capsys, monkeypatch, raised, code, expected):
     def execute(*_):
         raise raised
 
     monkeypatch.setattr(command_line, "execute_notebooks", execute)
     assert main(["run", "--config", str(TEST_CONFIG), "--out", str(tmp_path)]) == code
     error = capsys.readouterr().err
-    assert told in error
+    assert expected in error
     assert len(error.splitlines()) == 1
 
 
-def test_a_command_that_is_told_to_end_lets_go(tmp_path):
-    """SIGTERM, as schedulers of clusters send it, is answered like Ctrl-C."""
+def test_a_terminated_command_releases_its_folder(tmp_path):
+    """SIGTERM, which schedulers of clusters send, has the effect of Ctrl-C."""
     command = [sys.executable, "-m", "figures_lib", "infer", "--config", str(TEST_CONFIG)]
     with subprocess.Popen(
         [*command, "--out", str(tmp_path)], cwd=ROOT, stderr=subprocess.PIPE, text=True
@@ -155,7 +155,7 @@ def test_a_command_that_is_told_to_end_lets_go(tmp_path):
 
 
 def test_inputs_named_from_another_folder_reach_the_notebooks(tmp_path, monkeypatch):
-    """They run in the root, and are given no absolute path."""
+    """They run in the root and receive no absolute path."""
     given = {}
     monkeypatch.setattr(
         notebooks,

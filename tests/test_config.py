@@ -37,7 +37,7 @@ def test_a_change_leaves_the_experiment_as_it_was(experiment):
         change_experiment(experiment, {"simulation.nose": 1})
 
 
-def test_in_a_notebook_an_error_is_its_line():
+def test_a_notebook_shows_an_error_as_its_line():
     assert ConfigError("seed: too large")._render_traceback_() == [
         "ConfigError: seed: too large"
     ]
@@ -86,7 +86,7 @@ def test_numbers_are_read_as_people_write_them(text):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "expected"),
     [
         (
             {"simulation.nose": 1},
@@ -109,11 +109,11 @@ def test_numbers_are_read_as_people_write_them(text):
         ),
     ],
 )
-def test_what_is_wrong_is_told_in_full(changes, told):
+def test_what_is_wrong_is_reported_in_full(changes, expected):
     with pytest.raises(ConfigError) as error:
         load_experiment(TEST_CONFIG, changes)
     assert str(error.value).startswith(f"{TEST_CONFIG}: ")
-    assert str(error.value).endswith(told)
+    assert str(error.value).endswith(expected)
 
 
 @pytest.mark.parametrize(
@@ -139,13 +139,13 @@ def test_overrides_are_a_mapping_or_its_text(given, found):
 
 
 @pytest.mark.parametrize(
-    ("given", "told"),
+    ("given", "shown"),
     [([1], "[1]"), ({1: 2}, "{1: 2}"), ("{a: [", "'{a: ['"), ("x" * 90, "'" + "x" * 79)],
 )
-def test_other_overrides_are_refused(given, told):
+def test_other_overrides_are_refused(given, shown):
     with pytest.raises(ConfigError) as error:
         read_overrides(given)
     assert str(error.value) == (
         "overrides: expected a mapping of dotted keys such as {simulation.noise: 0.5} "
-        f"(found {told})"
+        f"(found {shown})"
     )

@@ -14,7 +14,7 @@ from figures_lib.errors import ConfigError, OneLineError
 from figures_lib.runs.run import open_run
 
 ODD = [0, -1, 1, 2, 7, 1e-9, 0.5, 1e9, 10**12, "", "many", None, True, [], {}, float("nan")]
-SIZES = {  # that keep a run within a second
+SIZES = {  # a run of these takes less than a second
     "simulation.neurons": st.integers(4, 14),
     "simulation.input_neurons": st.sampled_from([0, 1, 2, 4, 9]),
     "simulation.frames": st.integers(2, 300),
@@ -110,7 +110,7 @@ def test_both_outcomes_were_seen():
 @settings(max_examples=150, derandomize=True)
 @given(st.sampled_from(every_key()), st.sampled_from(ODD))
 def test_odd_values_are_refused_before_anything_is_written(key, value):
-    """What stands at a key is accepted by the check, or refused in a line with the key."""
+    """A value passes the check, or is refused in one line that names the key."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             open_run(TEST_CONFIG, folder, {key: value}).check()

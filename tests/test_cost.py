@@ -1,4 +1,4 @@
-"""The cost model: what it counts is what a process really takes."""
+"""The cost model against the memory and the disk that a run takes."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ from figures_lib.simulate.integrate import simulate_to_disk
 
 NEURONS, FRAMES = 512, 8192
 FAST = {"inference.shared_sweeps": 1, "inference.neuron_sweeps": 1, "inference.type_sweeps": 1}
-LIBRARIES = 1.5e8  # bytes that what is loaded on first use may take
+LIBRARIES = 1.5e8  # bytes of libraries that are loaded on first use, at most
 SWEEPS = """
 import json, sys
 from pathlib import Path
@@ -32,7 +32,7 @@ print(peak.bytes)
 
 
 def test_memory_of_the_sweeps_is_as_counted():
-    """A process of its own: nothing that other tests have freed is in its way."""
+    """In a separate process, so that memory freed by other tests does not count."""
     command = [sys.executable, "-c", SWEEPS, json.dumps([NEURONS, FRAMES, FAST])]
     answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     cost = inference_cost(NEURONS, FRAMES, experiment_of(NEURONS, FRAMES, **FAST).learner)

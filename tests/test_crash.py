@@ -58,7 +58,7 @@ def test_a_flipped_byte_is_found_and_the_stage_computed_again(
     content = damaged.read_bytes()
     damaged.write_bytes(content[:-9] + bytes([content[-9] ^ 1]) + content[-8:])
     open_run(TEST_CONFIG, out, FAST).score()
-    assert damaged.read_bytes() == content or file == "model.json"  # which holds seconds
+    assert damaged.read_bytes() == content or file == "model.json"  # which contains durations
     assert f"{file} differs from its checksum; computed again" in caplog.text
     assert metrics_of(out) == metrics_of(finished)
 
@@ -76,8 +76,8 @@ def test_an_incomplete_stage_is_computed_again(finished, tmp_path, caplog, how):
     elif how == "cut done":
         (folder / stages.RECORD).write_text('{"stage": ')
     elif how == "altered done":
-        told = (folder / stages.RECORD).read_text()
-        (folder / stages.RECORD).write_text(told.replace('"seconds": ', '"seconds": 9'))
+        record = (folder / stages.RECORD).read_text()
+        (folder / stages.RECORD).write_text(record.replace('"seconds": ', '"seconds": 9'))
     else:  # a checkpoint of another configuration, put in its place by hand
         other = tmp_path / "other"
         open_run(TEST_CONFIG, other, FAST | {"seed": 7}).infer()
@@ -110,7 +110,7 @@ def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
         files = [path.relative_to(ours) for path in ours.rglob("*") if path.is_file()]
         assert files
         for file in files:
-            if file.name not in (stages.RECORD, "model.json"):  # they hold seconds
+            if file.name not in (stages.RECORD, "model.json"):  # they contain durations
                 assert (ours / file).read_bytes() == (theirs / file).read_bytes(), file
     assert metrics_of(tmp_path) == metrics_of(finished)
 
@@ -124,7 +124,7 @@ MIDDLE = SMALL | {
 
 
 def test_one_thread_or_two():
-    """Sums in another order round differently: stated in the book as equal to a tolerance."""
+    """Sums in another order are rounded differently: the results agree within a tolerance."""
     experiment = load_experiment(TEST_CONFIG, MIDDLE)
     recording, truth = simulate(experiment)
     one = infer(recording, experiment.learner)
@@ -134,7 +134,7 @@ def test_one_thread_or_two():
     finally:
         torch.set_num_threads(1)
     ours, theirs = (model.gnn.connectivity.detach() for model in (one, two))
-    assert not torch.equal(ours, theirs)  # or the sizes are too small to tell
+    assert not torch.equal(ours, theirs)  # otherwise the sizes are too small to differ
     assert (ours - theirs).abs().max() < 1e-3 * ours.abs().max()
     assert torch.equal(one.types, two.types)
     metrics = [score(recording, truth, model).metrics for model in (one, two)]
@@ -145,8 +145,8 @@ def test_one_thread_or_two():
 LARGE = {"simulation.neurons": 2048, "simulation.frames": 50, "simulation.warm_up": 50}
 
 
-def test_one_thread_or_two_simulate_a_large_network_alike(tmp_path):
-    """Its products are shared among the cores, as those of small networks are not."""
+def test_one_thread_and_two_simulate_a_large_network_equally(tmp_path):
+    """Only the products of large networks are divided among the cores."""
     script = (
         "import sys\nfrom figures_lib.config import load_experiment\n"
         "from figures_lib.simulate.integrate import simulate_to_disk\n"
@@ -166,8 +166,8 @@ def test_one_thread_or_two_simulate_a_large_network_alike(tmp_path):
     assert torch.allclose(one, two, atol=1e-4)
 
 
-def test_what_the_dead_left_is_removed(finished, tmp_path):
-    """Parts of files that a killed process was writing go when the file is written again."""
+def test_unfinished_files_of_killed_processes_are_removed(finished, tmp_path):
+    """They are removed when the file is written again."""
     out = Path(shutil.copytree(finished, tmp_path / "out"))
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()

@@ -1,4 +1,4 @@
-"""Fields, positions, connectivity and recording: what goes into a simulation and out of it."""
+"""Fields, positions, connectivity and recording: input and output of a simulation."""
 
 import imageio.v3 as iio
 import numpy as np
@@ -293,11 +293,11 @@ def test_recording_and_truth_survive_the_disk(tmp_path, simulated):
 
 
 def test_finite_differences_carry_the_noise_of_the_recording(experiment, simulated):
-    """Their error is the noise of a step over Δt: σ/Δt a sample, white."""
+    """Their error is the noise of a step divided by Δt: white, σ/Δt per sample."""
     recording, _ = simulated
     change = recording.with_differences().derivative
     error = (change - recording.derivative)[:-1]
     expected = experiment.simulation.noise / experiment.simulation.time_step
     assert float(error.std()) == pytest.approx(expected, rel=0.01)
     assert change.shape == recording.derivative.shape
-    assert torch.equal(change[-1], change[-2])  # after the last frame nothing is known
+    assert torch.equal(change[-1], change[-2])  # the last frame has no successor

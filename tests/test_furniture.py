@@ -19,7 +19,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import CHAPTERS, CONTENT, PAGES, PHONE, seen_since, tap, visit
+from test_site import BY_HAND, CHAPTERS, CONTENT, PAGES, PHONE, seen_since, tap, visit
 
 from figures_lib.config import Experiment
 from figures_lib.errors import ConfigError
@@ -526,7 +526,7 @@ def test_policy_stops_intruders(browser: webdriver.Chrome, address: str) -> None
     seen_since(browser)
 
 
-@pytest.mark.parametrize("page", CONTENT)
+@pytest.mark.parametrize("page", BY_HAND)
 def test_page_opened_from_disk_works_under_the_policy(
     page: str, browser: webdriver.Chrome, site: Site
 ) -> None:

@@ -1,4 +1,4 @@
-"""The conventions, each against what it must give on numbers that are known."""
+"""The gauge conventions, each against its exact result on known numbers."""
 
 import math
 
@@ -22,9 +22,9 @@ def _rows(count, size, generator):
 
 
 def test_visited_grid_spans_the_quantiles_of_each_type():
-    frames = 4001  # of which every second is looked at: 2001
+    frames = 4001  # of which every second is read: 2001
     ramp = torch.linspace(0, 2000, 2001)
-    activity = torch.full((frames, 3), 1e6)  # the frames between must not count
+    activity = torch.full((frames, 3), 1e6)  # the frames in between must not count
     for neuron, (low, slope) in enumerate(((0.0, 1.0), (5.0, -2.0), (0.0, 1.0))):
         order = torch.randperm(2001, generator=_generator(neuron))
         activity[::2, neuron] = low + slope * ramp[order]
@@ -54,7 +54,7 @@ def test_row_scales_are_exact_for_rows_that_differ_by_a_scale_only(density):
     rows = _rows(20, 200, generator)
     rows *= torch.rand(20, 200, generator=generator).argsort(1) < density * 200
     if density == 1:
-        rows[0, :3] = 0  # a few zeros must not change anything by much
+        rows[0, :3] = 0  # a few zeros must change little
     factors = torch.logspace(-1, 1, 10)
     modulated = torch.arange(20) % 2 == 1
     rows[modulated] *= factors[:, None]
@@ -94,7 +94,7 @@ def test_faint_weights_do_not_set_the_unit():
 
 
 @pytest.mark.parametrize("modulated", [torch.zeros(4).bool(), torch.ones(4).bool()])
-def test_rows_without_a_counterpart_keep_their_scale(modulated):
+def test_rows_without_rows_to_compare_keep_their_scale(modulated):
     rows = torch.randn(4, 30, generator=_generator())
     assert gauge.row_scales(rows, modulated).tolist() == [1] * 4
 

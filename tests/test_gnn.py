@@ -37,7 +37,7 @@ def inputs(neurons, batch, seed=1):
 
 
 def gradients(model, gnn, activity, field):
-    """Output, and the gradients of a fixed random functional of it, by name."""
+    """Output, and the gradients of a fixed random function of it, by name."""
     output = model(activity, field)
     seed = torch.Generator().manual_seed(2)
     probe = torch.randn(output.shape, generator=seed, dtype=output.dtype)

@@ -1,4 +1,4 @@
-"""Numerical health: divergence is found early, and what activity cannot tell is named."""
+"""Numerical health: divergence is found early; weights that cannot be inferred are named."""
 
 from dataclasses import replace
 
@@ -51,7 +51,7 @@ def altered(recording: Recording, silent=(), twins=()) -> Recording:
         ),
         (
             {"neuron_types.0.slope": 1.0},
-            "messages of a type with a slope have no bound, bring the slope or the gain to 0",
+            "ψ of a type with a slope is unbounded, bring its slope or its gain closer to 0",
         ),
         (
             {"simulation.noise": 1e5},
@@ -126,7 +126,7 @@ def test_the_last_good_estimate_is_kept(tmp_path, monkeypatch):
     assert not list((tmp_path / "stages").glob("*infer-*"))
     monkeypatch.setattr(algorithm, "converge", real)
     open_run(TEST_CONFIG, tmp_path, FAST).infer()
-    assert not (tmp_path / LAST_GOOD).exists()  # nothing went wrong any more
+    assert not (tmp_path / LAST_GOOD).exists()  # the second run has no error
 
 
 def test_a_recording_without_change_is_refused(tiny):
@@ -154,21 +154,23 @@ def test_a_healthy_recording_is_identifiable(tiny):
     ],
     ids=["silent", "identical", "both"],
 )
-def test_what_cannot_be_told_is_named(tiny, silent, twins, rank, unresolved, reasons):
+def test_what_cannot_be_inferred_is_named(tiny, silent, twins, rank, unresolved, reasons):
     found = identifiability(altered(tiny[1], silent, twins))
     assert found["identifiability.rank"] == rank
     assert found["identifiability.unresolved_neurons"] == unresolved
-    for told, expected in zip(found["identifiability.reasons"], reasons, strict=True):
-        assert expected in told
+    for reason, expected in zip(found["identifiability.reasons"], reasons, strict=True):
+        assert expected in reason
 
 
-def test_what_cannot_be_told_is_in_the_metrics(tmp_path):
-    """Without gain nothing arrives, so nothing tells who is connected to whom."""
+def test_what_cannot_be_inferred_is_in_the_metrics(tmp_path):
+    """Neurons without gain receive nothing, so their rows of W cannot be inferred."""
     mute = {"neuron_types.0.gain": 0.0}
     metrics = open_run(TEST_CONFIG, tmp_path, FAST | mute).metrics()
     (reason,) = metrics["identifiability.reasons"]
     assert reason.startswith("neurons 0, 1, 2, ") and "receive nothing (gain 0)" in reason
-    assert load_experiment(TEST_CONFIG, FAST).neuron_types[1].gain > 0  # the others are told
+    assert (
+        load_experiment(TEST_CONFIG, FAST).neuron_types[1].gain > 0
+    )  # the others can be inferred
 
 
 def test_fewer_frames_than_neurons_are_named(tiny):
@@ -177,7 +179,7 @@ def test_fewer_frames_than_neurons_are_named(tiny):
         recording, activity=recording.activity[:20], derivative=recording.derivative[:20]
     )
     found = identifiability(short)
-    assert found["identifiability.rank"] == 19  # the mean takes one
+    assert found["identifiability.rank"] == 19  # the mean removes one
     assert found["identifiability.unresolved_neurons"] == 24
     assert found["identifiability.reasons"] == ["20 frames are too few for 24 neurons"]
     assert infer(short, tiny[0].learner).gnn.connectivity.isfinite().all()

@@ -48,7 +48,7 @@ def test_gains_that_differ_by_type_do_not_scale_the_rows():
 
 
 def test_the_truth_cannot_be_passed_to_inference(experiment, simulated):
-    """Neither by type nor by import: a recording and a learner are all that it takes."""
+    """Neither by type nor by import: a recording and a learner are its only arguments."""
     taken = inspect.get_annotations(infer, eval_str=True)
     assert taken["recording"] is Recording and taken["learner"] is Learner
     for section in (Recording, Learner):
@@ -141,7 +141,7 @@ def test_every_kind_of_network_is_recovered(case):
     metrics = score(recording, truth, infer(recording, experiment.learner)).metrics
     assert metrics["connectivity.r2_gauge_free"] > 0.98, metrics
     assert metrics["types.accuracy"] > 0.95, metrics
-    if case != "inputs only":  # there the scale of a row has nothing to be compared with
+    if case != "inputs only":  # there is no unmodulated row to set the scale
         assert metrics["connectivity.r2"] > 0.93, metrics
 
 

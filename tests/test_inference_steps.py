@@ -46,13 +46,13 @@ def test_weights_types_and_functions_are_found(small):
         assert (learned - true).abs().max() < 0.05
 
 
-def test_sweeps_are_reported_as_they_are_made(small, passed):
-    told = []
-    model = infer(small.recording, small.experiment.learner, progress=told.append)
+def test_every_sweep_is_reported_in_order(small, passed):
+    reports = []
+    model = infer(small.recording, small.experiment.learner, progress=reports.append)
     sweeps = model.history.sweeps
-    assert [sweep.index for sweep in told] == list(range(20))
+    assert [sweep.index for sweep in reports] == list(range(20))
     assert [sweep.phase for sweep in sweeps] == ["shared"] * 3 + ["neuron"] * 8 + ["type"] * 9
-    assert all(a is b for a, b in zip(told, sweeps, strict=True))
+    assert all(a is b for a, b in zip(reports, sweeps, strict=True))
     for sweep, stage in zip(sweeps, passed, strict=True):
         assert 0 < sweep.seconds < 5
         assert sweep.loss == stage.estimate.loss
@@ -69,7 +69,7 @@ def test_sweeps_are_reported_as_they_are_made(small, passed):
     assert torch.equal(model.modulated, small.recording.modulated)
 
 
-def test_the_unknowns_are_shared_as_the_phase_says(passed):
+def test_the_unknowns_are_shared_as_in_their_phase(passed):
     shared, neuron, last = passed[2], passed[10], passed[-1]
     first = shared.estimate.transfer[0]
     assert torch.equal(first, first[:1].expand_as(first))
@@ -84,7 +84,7 @@ def test_the_unknowns_are_shared_as_the_phase_says(passed):
             assert torch.allclose(rows, rows[:1].expand_as(rows), atol=1e-4)
 
 
-def test_windows_are_chosen_anew_between_the_rounds(passed):
+def test_windows_are_chosen_again_between_the_rounds(passed):
     assert [stage.data.windows for stage in passed[:14]] == [30] * 14  # 3000 frames by 100
     before, after = passed[13], passed[14]
     assert after.data.windows == choose_windows(before.data, before.estimate)
@@ -108,7 +108,7 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
     assert windows == 4
 
 
-def test_what_a_type_shares_is_the_mean_by_visits(passed):
+def test_a_type_shares_the_mean_weighted_by_visits(passed):
     coarse, fine, estimate = passed[10].data, passed[-1].data, passed[10].estimate
     types = passed[-1].types
     shared = algorithm.share_within_types(coarse, fine, estimate, Pools(types, None))
@@ -136,7 +136,7 @@ def test_every_receiver_type_begins_with_the_same_functions(passed):
     assert not (split.transfer[1] == 7).any()
 
 
-def test_scaling_the_transfer_functions_leaves_every_message_alone(small, passed):
+def test_scaling_the_transfer_functions_keeps_every_weighted_message(small, passed):
     stage = passed[-1]
     functions, connectivity = assembly.scale_transfer(small.recording, stage, stage.types)
     update, transfer, density = functions
@@ -168,12 +168,12 @@ def test_each_group_of_receivers_has_its_own_scale(small, passed):
     assert torch.allclose(parts[1], whole[1], rtol=1e-4, atol=1e-5)
 
 
-def test_rows_are_matched_and_the_field_takes_what_they_lose(small, passed, monkeypatch):
+def test_rows_are_rescaled_and_the_field_inversely(small, passed, monkeypatch):
     stage, recording, experiment = passed[-1], small.recording, small.experiment
     _, driven = assembly.scale_transfer(recording, stage, stage.types)
     fitted, real = [], assembly.networks.fit_field
     monkeypatch.setattr(
-        assembly.networks, "fit_field", lambda *told: (fitted.append(told), real(*told))[1]
+        assembly.networks, "fit_field", lambda *given: (fitted.append(given), real(*given))[1]
     )
     found, _ = assembly.match_rows(recording, experiment.learner, stage, driven)
     rows = recording.modulated
@@ -215,8 +215,8 @@ def test_reference_rows_are_unmodulated_and_not_too_many(monkeypatch):
     assert len(assembly.reference_rows(connectivity, modulated | True, Shard(40))) == 0
 
 
-def test_reference_rows_of_a_shard_leave_room_for_the_others(monkeypatch):
-    """The second of two processes fills in its own rows; the sum of all is the whole."""
+def test_reference_rows_of_other_shards_are_zero_before_the_sum(monkeypatch):
+    """The second of two processes fills in its own rows; the sum over both is complete."""
     monkeypatch.setattr(Shard, "all_reduce", lambda _, values: values)
     monkeypatch.setattr(Shard, "all_gather", lambda _, values: torch.cat([values, values]))
     connectivity = torch.arange(20, 40.0)[:, None] * torch.ones(1, 40)
@@ -226,7 +226,7 @@ def test_reference_rows_of_a_shard_leave_room_for_the_others(monkeypatch):
 
 
 @pytest.mark.parametrize("transfer", ["shared", "pair"])
-def test_the_other_variants_share_as_they_say(small, transfer):
+def test_the_other_variants_share_as_specified(small, transfer):
     experiment = _changed(**{"graph_network.transfer": transfer})
     *_, before, last = converge(small.recording, experiment.learner)
     assert before.phase == last.phase == "type"
@@ -240,7 +240,7 @@ def test_the_other_variants_share_as_they_say(small, transfer):
             assert torch.equal(rows, (last.types == k).nonzero()[:, 0])
 
 
-def test_the_seed_of_inference_starts_the_networks_and_nothing_else(small):
+def test_the_seed_of_inference_affects_the_networks_only(small):
     def networks(**changes):
         gnn = infer(small.recording, _changed(**changes).learner).gnn
         return gnn.connectivity.detach(), gnn.embedding.detach()
@@ -251,17 +251,17 @@ def test_the_seed_of_inference_starts_the_networks_and_nothing_else(small):
     assert torch.equal(other[1], networks(seed=5)[1])
 
 
-def test_differences_stand_for_the_derivative(small):
-    told, expected = [], []
+def test_differences_replace_the_derivative(small):
+    losses, expected = [], []
     differences = _changed(**{"inference.derivative": "differences"})
     for _, sweep in algorithm.reported(small.recording, differences.learner):
-        told.append(sweep.loss)
+        losses.append(sweep.loss)
     for _, sweep in algorithm.reported(
         small.recording.with_differences(), small.experiment.learner
     ):
         expected.append(sweep.loss)
-    assert told == expected
-    assert min(told) > 0.5  # the noise of the differences is not explained
+    assert losses == expected
+    assert min(losses) > 0.5  # the noise of the differences is not explained
 
 
 def test_a_failed_fit_keeps_what_the_sweeps_found(small, passed):

@@ -1,4 +1,4 @@
-"""A run of a sweep, as a worker does it: its notebooks, its inputs, and what counts as done."""
+"""A run of a sweep as a worker executes it: notebooks, inputs, and when it is finished."""
 
 import json
 from pathlib import Path
@@ -26,8 +26,8 @@ def job(tmp_path):
     return job_of(sweep.config, sweep.points[0], tmp_path / "out", False, notebooks=False)
 
 
-def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
-    """They are executed with the settings of the run and name no folder of this machine."""
+def test_every_run_keeps_its_notebooks_on_request(tmp_path, monkeypatch):
+    """They are executed with the settings of the run and contain no path of this machine."""
     monkeypatch.setattr(jobs, "FIGURE_3", SOME)
     np.save(
         tmp_path / "movie.npy", np.linspace(0.5, 1.5, 48, dtype=np.float32).reshape(3, 4, 4)
@@ -51,7 +51,7 @@ def test_every_run_keeps_its_notebooks_when_asked(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("asked", [True, False])
-def test_notebooks_are_kept_only_when_asked(tmp_path, monkeypatch, asked):
+def test_notebooks_are_kept_only_on_request(tmp_path, monkeypatch, asked):
     given = []
     monkeypatch.setattr(command_line, "run_study", lambda *all_of: given.extend(all_of) or [])
     monkeypatch.setattr(command_line, "summarise", lambda _: None)
@@ -73,8 +73,8 @@ def test_what_is_damaged_is_not_finished(job):
     assert scores.read_bytes() == whole
 
 
-def test_what_fails_for_another_reason_is_tried_again(job, monkeypatch):
-    """A full disk may have room tomorrow; a simulation that diverges, diverges."""
+def test_a_failure_that_may_not_recur_is_tried_again(job, monkeypatch):
+    """A full disk may have space later; a simulation that diverged would diverge again."""
     monkeypatch.setattr(jobs.Job, "_finish", lambda _: (_ for _ in ()).throw(OSError("odd")))
     _, problem = job.complete(None)
     assert problem == "OSError: odd"

@@ -1,4 +1,4 @@
-"""The notebooks live: JupyterLab in a headless Chromium, run, moved and watched."""
+"""The notebooks in JupyterLab in a headless Chromium: cells run and widgets respond."""
 
 import hashlib
 import json
@@ -25,7 +25,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from test_site import seen_since
 
-SLOW = 120  # seconds that a busy machine may take for anything
+SLOW = 120  # seconds: the longest wait on a busy machine
 SETTINGS = {
     "@jupyterlab/notebook-extension:tracker": {"windowingMode": "none"},  # all cells exist
     "@jupyterlab/apputils-extension:notification": {
@@ -150,7 +150,7 @@ class Page:
 
 @pytest.fixture
 def opened(browser: webdriver.Chrome, lab: str) -> Iterator[Callable[[str], Page]]:
-    """Opens a notebook; in the end nothing may have been asked of another host."""
+    """Opens a notebook; at the end, no request may have gone to another host."""
     yield lambda name: Page(browser, lab % name)
     _, requests, _ = seen_since(browser)
     browser.get("about:blank")

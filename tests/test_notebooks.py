@@ -30,7 +30,7 @@ def code_cells(name: str) -> list[nbformat.NotebookNode]:
 
 
 def cells(book: nbformat.NotebookNode) -> list[tuple[str, str, dict]]:
-    """What the two files of a pair have in common: tags, captions and descriptions, too."""
+    """What the two files of a pair have in common, including tags, captions and alt texts."""
     return [(cell.cell_type, cell.source, dict(cell.metadata)) for cell in book.cells]
 
 
@@ -127,9 +127,9 @@ def test_text_pair_holds_the_same_cells(name: str) -> None:
 def test_figures_carry_name_caption_and_description(name: str) -> None:
     for cell in code_cells(name):
         if "save_figure" in cell.source:
-            told = cell.metadata["mystnb"]
-            assert told["figure"]["name"] and told["figure"]["caption"].strip()
-            assert told["image"]["alt"].strip()
+            about = cell.metadata["mystnb"]
+            assert about["figure"]["name"] and about["figure"]["caption"].strip()
+            assert about["image"]["alt"].strip()
 
 
 def test_every_figure_reaches_the_executed_notebooks(executed_run: Path) -> None:
@@ -144,7 +144,7 @@ def test_every_figure_reaches_the_executed_notebooks(executed_run: Path) -> None
 def test_executed_again_the_notebooks_print_the_same(
     executed_run: Path, tmp_path: Path
 ) -> None:
-    """Restart & Run All, by nbval, of what papermill executed, in a folder that means nothing.
+    """Restart & Run All, by nbval, of the executed notebooks, in an unrelated folder.
 
     Every notebook has a fresh kernel; the cache is found from anywhere, and nothing is added
     to it. Pictures are not compared.

@@ -1,4 +1,4 @@
-"""Runs of unusual shape: no movie, embeddings of one number, many types, the paper's size."""
+"""Unusual runs: no movie, one-dimensional embeddings, many types, the published size."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ NO_MOVIE = "No neuron is modulated in this run: there is no movie to show."
 
 
 @pytest.mark.parametrize(("total", "count"), [(1, 100), (7, 100), (100, 100), (2048, 100)])
-def test_indices_are_evenly_spaced_and_as_many_as_asked_for(total: int, count: int) -> None:
+def test_indices_are_evenly_spaced_and_of_the_given_number(total: int, count: int) -> None:
     chosen = evenly(total, count)
     assert len(chosen) == min(total, count)
     assert (int(chosen[0]), int(chosen[-1])) == (0, total - 1)
@@ -42,7 +42,7 @@ def test_indices_are_evenly_spaced_and_as_many_as_asked_for(total: int, count: i
 
 @pytest.fixture(scope="module")
 def bleak(tmp_path_factory: pytest.TempPathFactory) -> fl.Run:
-    """No neuron is modulated, embeddings are numbers; the notebooks that show it, executed."""
+    """A run without modulated neurons, with one-dimensional embeddings; notebooks executed."""
     odd = {**SMALL, "simulation.input_neurons": 0, "graph_network.embedding": 1}
     run = fl.open_run(TEST_CONFIG, tmp_path_factory.mktemp("bleak"), odd)
     execute_notebooks(run, TEST_CONFIG, odd, print, SHOWING)
@@ -70,9 +70,7 @@ def test_without_a_movie_every_figure_is_drawn(bleak: fl.Run) -> None:
 
 
 @pytest.mark.parametrize("kind", PAGES)
-def test_without_a_movie_viewers_show_what_there_is(
-    kind: str, bare: Callable[..., Page]
-) -> None:
+def test_without_a_movie_viewers_show_the_rest(kind: str, bare: Callable[..., Page]) -> None:
     page = bare(kind)
     assert page.ready == "yes"
     pictures = {"hero": 0, "movie": 1, "siren": 0, "functions": 4}
@@ -81,7 +79,7 @@ def test_without_a_movie_viewers_show_what_there_is(
     assert (NO_MOVIE in page.find("").text) == (kind in ("hero", "movie", "siren"))
     if kind == "movie":
         assert page.changes(lambda: page.labelled("time").send_keys(Keys.END)) == [True]
-        assert page.told() == "Frame 2,999 of 3,000 (t = 30.0)."
+        assert page.readout() == "Frame 2,999 of 3,000 (t = 30.0)."
     assert seen_since(page.chrome)[::2] == ([], [])
 
 
@@ -147,7 +145,8 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Made:
     )
     weights = drawn(neurons, neurons)
     field = 1 + drawn(experiment.external_input.images, inputs).abs()
-    truth = Truth(weights, types, field, experiment.neuron_types, frames)
+    model_name, parameters = experiment.neuron_model, experiment.neuron_types
+    truth = Truth(weights, types, field, model_name, parameters, frames)
     phases = [("shared", inference.shared_sweeps, inference.knots)]
     phases += [("neuron", inference.neuron_sweeps, inference.knots)]
     phases += [("type", 3 * inference.type_sweeps, inference.type_knots)]
@@ -178,7 +177,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(experiment, out, recording, truth, model, scores)
 
 
-def test_sweeps_are_as_many_as_the_published_size_is_made_of(run: fl.Run) -> None:
+def test_number_of_sweeps_is_that_of_the_published_size(run: fl.Run) -> None:
     inference = run.experiment.inference
     count = inference.shared_sweeps + inference.neuron_sweeps + 3 * inference.type_sweeps
     assert len(run.infer().history.sweeps) <= count

@@ -1,4 +1,4 @@
-"""The staged cache: nothing twice, nothing stale, nothing half."""
+"""The staged cache: nothing is computed twice, stale or incomplete."""
 
 import errno
 import inspect
@@ -42,7 +42,7 @@ METRIC_KEYS = {
 
 @pytest.fixture
 def computed(monkeypatch):
-    """The stages that were really computed, in order."""
+    """The stages that were computed, in order."""
     calls = []
     verbs = {"simulate_to_disk": "simulate", "infer": "infer", "score": "score"}
     for name, stage in verbs.items():
@@ -86,7 +86,7 @@ def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, chan
     open_run(TEST_CONFIG, tmp_path, FAST | change).score()
     assert computed == stages
     computed.clear()
-    open_run(TEST_CONFIG, tmp_path, FAST).score()  # the first results are still there
+    open_run(TEST_CONFIG, tmp_path, FAST).score()  # the first results still exist
     assert computed == []
 
 
@@ -111,7 +111,7 @@ def test_changed_code_recomputes_its_stage(tmp_path, computed, monkeypatch, modu
     assert computed == stages
 
 
-def test_content_of_the_movie_counts_not_its_name(tmp_path, computed):
+def test_the_content_of_the_movie_counts_and_not_its_name(tmp_path, computed):
     movie = tmp_path / "movie.npy"
     changes = FAST | {"external_input.source": str(movie)}
     np.save(movie, np.full((3, 2, 2), 1.0, np.float32))
@@ -134,7 +134,7 @@ def _images(folder, values):
 
 
 def test_images_that_change_places_are_another_movie(tmp_path, computed):
-    """The key holds what the reader reads, in its order: image 10 comes after image 2."""
+    """The key covers the files in the order of reading: image 10 comes after image 2."""
     changes = _images(tmp_path / "movie", {1: 10, 2: 200, 10: 90})
     _, before = open_run(TEST_CONFIG, tmp_path / "out", changes).simulate()
     order = tmp_path / "movie" / "image_1.png", tmp_path / "movie" / "image_2.png"
@@ -158,7 +158,7 @@ def test_files_that_are_not_read_do_not_count(tmp_path, computed):
     assert computed == ["simulate"]
 
 
-def test_an_interrupted_stage_is_done_again(tmp_path, monkeypatch, computed):
+def test_an_interrupted_stage_is_computed_again(tmp_path, monkeypatch, computed):
     class Killed(BaseException):
         pass
 
@@ -178,14 +178,14 @@ def test_an_interrupted_stage_is_done_again(tmp_path, monkeypatch, computed):
     assert not [f for f in (tmp_path / "stages").iterdir() if f.name[0] == "."]
 
 
-def test_inference_is_handed_the_recording_only(tmp_path, monkeypatch):
+def test_inference_receives_the_recording_only(tmp_path, monkeypatch):
     seen = {}
     real = run_module.infer
 
     def spy(recording, experiment, device, progress):
         seen["type"] = type(recording).__name__
         for truth in (tmp_path / "stages").glob("simulate-*/truth/*"):
-            truth.write_bytes(b"")  # whatever inference does now, it cannot learn the truth
+            truth.write_bytes(b"")  # inference cannot read the truth now
         return real(recording, experiment, device, progress)
 
     monkeypatch.setattr(run_module, "infer", spy)
@@ -234,7 +234,7 @@ def test_without_a_movie_its_score_is_null(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "expected"),
     [
         ({"overrides": 5}, "overrides: expected a mapping"),
         ({"overrides": "simulation.noise"}, "overrides: expected a mapping"),
@@ -246,16 +246,16 @@ def test_without_a_movie_its_score_is_null(tmp_path):
         ({"seed": "x"}, "seed: .*integer"),
     ],
 )
-def test_a_wrong_argument_is_one_line(tmp_path, arguments, told):
+def test_a_wrong_argument_is_one_line(tmp_path, arguments, expected):
     """The types are not enforced outside of the tests."""
     open_unchecked = inspect.unwrap(open_run)
-    with pytest.raises(ConfigError, match=told) as error:
+    with pytest.raises(ConfigError, match=expected) as error:
         open_unchecked(**{"config": TEST_CONFIG, "out": tmp_path} | arguments)
     assert len(str(error.value).splitlines()) == 1
 
 
 def test_overrides_may_be_text():
-    """As ``papermill -p overrides '{simulation.noise: 0.5}'`` hands them over."""
+    """As ``papermill -p overrides '{simulation.noise: 0.5}'`` passes them."""
     run = open_run(TEST_CONFIG, None, "{simulation.noise: 0.5, seed: 3}")
     assert (run.experiment.simulation.noise, run.experiment.seed) == (0.5, 3)
 
@@ -284,10 +284,10 @@ def test_overrides_may_be_text():
 )
 def test_the_command_of_a_run_repeats_it(file, changes, command):
     wanted = load_experiment(ROOT / "config" / f"{file}.yaml", changes)
-    told = command_for(wanted.model_dump(mode="json"))
-    assert command in told
-    if "figures_lib run" in told:
-        options = command_parser().parse_args(shlex.split(told)[3:])
+    found = command_for(wanted.model_dump(mode="json"))
+    assert command in found
+    if "figures_lib run" in found:
+        options = command_parser().parse_args(shlex.split(found)[3:])
         overrides = dict(text.split("=", 1) for text in options.overrides)
         assert load_experiment(ROOT / options.config, overrides) == wanted
 
@@ -321,12 +321,12 @@ def test_progress_is_replayed_from_a_finished_inference(tmp_path):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
-def test_cuda_where_there_is_none(tmp_path):
+def test_cuda_on_a_machine_without_a_gpu(tmp_path):
     with pytest.raises(ConfigError, match="device"):
         open_run(TEST_CONFIG, tmp_path, {"device": "cuda"}).check()
 
 
-def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_path):
+def test_unfinished_stages_of_ended_processes_only_are_removed(tmp_path):
     run = open_run(TEST_CONFIG, tmp_path, FAST)
     stage = run.out / "stages" / f".simulate-{run.keys.simulate}"
     dead = subprocess.Popen([sys.executable, "-c", ""])
@@ -340,7 +340,7 @@ def test_unfinished_stages_of_the_dead_are_removed_and_of_the_living_kept(tmp_pa
     assert kept == [f"{stage.name}.{living.pid}.x"]
 
 
-def test_what_another_machine_is_writing_is_left_alone(tmp_path):
+def test_unfinished_stages_of_another_machine_are_kept(tmp_path):
     dead = subprocess.Popen([sys.executable, "-c", ""])
     dead.wait()
     owners = (files.owner(), f"{dead.pid}@elsewhere")
@@ -352,7 +352,7 @@ def test_what_another_machine_is_writing_is_left_alone(tmp_path):
 
 
 def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
-    """The slower takes the result of the faster and leaves nothing."""
+    """The slower one uses the result of the faster one and leaves no files."""
     real = run_module.simulate_to_disk
 
     def slower(*args):
@@ -371,8 +371,8 @@ def test_two_runs_that_finish_the_same_stage(tmp_path, monkeypatch):
     ]
 
 
-def test_key_is_of_the_code_that_was_loaded(monkeypatch):
-    """Editing a module while a kernel runs must not file its results under the new code."""
+def test_a_key_is_that_of_the_code_that_was_loaded(monkeypatch):
+    """If a module is edited while a kernel runs, results keep the key of the old code."""
     keys.code_version.cache_clear()
     before = keys.code_version("score")
     keys.code_version.cache_clear()
@@ -382,7 +382,7 @@ def test_key_is_of_the_code_that_was_loaded(monkeypatch):
 
 @pytest.mark.parametrize("stage", keys.ENTRY)
 def test_code_of_a_stage_is_everything_that_it_imports(stage):
-    """Also what is imported late, or from a package; found here from the text alone."""
+    """Including imports in functions and from packages; here found in the text."""
     expected, entry = set(), keys.ENTRY[stage]
     waiting = {entry, entry.rpartition(".")[0]}
     while waiting:

@@ -1,4 +1,4 @@
-"""What the viewers paint: pixels against the arrays of the run, placed as in the figures."""
+"""The pixels of the viewers against the arrays of the run, in the places of the figures."""
 
 from collections.abc import Callable
 
@@ -51,14 +51,14 @@ def off(picture: Values, wanted: Values) -> int:
 
 
 def elsewhere(values: Values) -> list[Values]:
-    """A square array, mirrored and turned in the seven ways there are."""
+    """A square array in its seven other orientations, mirrored and rotated."""
     turned = [np.rot90(one, k) for one in (values, values.T) for k in range(4)]
     return [one for one in turned if not np.array_equal(one, values)]
 
 
 @pytest.fixture(params=[Keys.HOME, Keys.END], ids=["first", "last"])
 def key(request: pytest.FixtureRequest) -> str:
-    """What is pressed on the slider over time."""
+    """The key that is pressed on the slider over time."""
     return request.param
 
 
@@ -149,7 +149,7 @@ def test_connectivity_shows_the_edges_from_one_type_to_another(
     scores = run.score()
     block = (types == receiver).nonzero(), (types == sender).nonzero()[:, 0]
     r2, slope = fit_line(scores.connectivity_true[block], scores.connectivity_learned[block])
-    assert f"R² = {r2:.{4 if r2 < 0.9999 else 6}f}, slope {slope:.3f}" in page.told()
+    assert f"R² = {r2:.{4 if r2 < 0.9999 else 6}f}, slope {slope:.3f}" in page.readout()
 
 
 def test_field_network_paints_itself_at_four_times_the_resolution(

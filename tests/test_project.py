@@ -30,7 +30,11 @@ def test_lock_pins_every_dependency_exactly():
     for text in WANTED:
         wanted = Requirement(text)
         assert wanted.specifier.contains(locked[canonicalize_name(wanted.name)]), text
-    for name in ("sphinx", "nbclient", "mdit-py-plugins"):  # transitive ones are there too
+    for name in (
+        "sphinx",
+        "nbclient",
+        "mdit-py-plugins",
+    ):  # indirect dependencies are pinned as well
         assert name in locked
     assert locked["torch"] == "2.13.0"
 
@@ -61,7 +65,7 @@ def test_documented_commands_exist():
         assert (ROOT / path).exists(), path
 
 
-def test_make_does_every_study_of_the_book():
+def test_make_computes_every_study_of_the_book():
     makefile = (ROOT / "Makefile").read_text()
     names = re.search(r"^STUDIES = (.*)$", makefile, re.M).group(1).split()
     assert tuple(names) == STUDIES

@@ -1,4 +1,4 @@
-"""How runs are given to workers: GPUs, threads, workers that die; what is told meanwhile."""
+"""Scheduling of runs: GPUs, threads, workers that die, and progress lines."""
 
 import os
 import time
@@ -24,7 +24,7 @@ from figures_lib.studies.studies import HARDLY_TRAINED, SWEEPS
 
 @dataclass(frozen=True)
 class Stub(Job):
-    """A job that only notes when it ran, or ends its worker."""
+    """A job that only records when it ran, or ends its worker."""
 
     device: str = "cpu"
     deadly: bool = False
@@ -58,7 +58,7 @@ def at_once(folder: Path) -> int:
 
 @pytest.mark.parametrize(("device", "most"), [("cuda", 1), ("cpu", 2)])
 def test_a_gpu_is_given_to_one_run_at_a_time(tmp_path, device, most):
-    """Also where its worker has threads to spare."""
+    """Even if its worker has more threads."""
     jobs = {name: Stub(name, {}, str(tmp_path), False, device) for name in "abc"}
     with (
         LocalCluster(
@@ -89,7 +89,7 @@ def test_workers_share_the_cores_and_are_seen_from_here_only(monkeypatch):
 
 
 def test_a_run_that_ends_every_worker_fails_alone(tmp_path, monkeypatch):
-    """The other one waits behind it, and is blamed with it."""
+    """The other run waits behind it, and dask blames both."""
     monkeypatch.setattr(batch, "ATTEMPTS", 1)
     jobs = {
         name: Stub(name, {}, str(tmp_path), False, deadly=name == "bad")
@@ -99,10 +99,10 @@ def test_a_run_that_ends_every_worker_fails_alone(tmp_path, monkeypatch):
         ended = {name: problem for name, _, problem in outcomes(client, jobs)}
     assert ended["good"] is None
     assert "KilledWorker" in ended["bad"]
-    assert len(list(tmp_path.glob("*-bad-*"))) == 2  # again, alone: it is to blame
+    assert len(list(tmp_path.glob("*-bad-*"))) == 2  # tried again, alone: it is the cause
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal(capsys):
+def test_progress_is_plain_lines_without_a_terminal(capsys):
     lines = []
     with progress_lines(4, 1, lines.append) as step:
         step("done a")
@@ -125,7 +125,7 @@ def test_progress_is_a_bar_with_the_time_left_in_a_terminal(capsys, monkeypatch)
     assert "<00:0" in last  # elapsed<left
 
 
-def test_the_study_of_noise_has_one_row_a_run_with_every_metric(tmp_path, monkeypatch):
+def test_the_study_of_noise_has_one_row_per_run_with_every_metric(tmp_path, monkeypatch):
     tree = yaml.safe_load((SWEEPS / "noise.yaml").read_text())
     tree["overrides"] |= {"simulation.neurons": 16, "simulation.input_neurons": 4}
     tree["overrides"] |= {"simulation.frames": 400, "simulation.warm_up": 5} | HARDLY_TRAINED
@@ -142,7 +142,7 @@ def test_the_study_of_noise_has_one_row_a_run_with_every_metric(tmp_path, monkey
 
 
 def test_a_cluster_without_workers_is_waited_for(tmp_path, monkeypatch, capsys):
-    """Those of a queue may start hours later; who waits is told so."""
+    """Workers in a queue may start hours later; a line says that the command waits."""
     monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
     path = written(tmp_path, grid={"simulation.noise": [1.0]}, overrides=HARDLY_TRAINED)
     with LocalCluster(
@@ -161,7 +161,7 @@ def test_a_cluster_without_workers_is_waited_for(tmp_path, monkeypatch, capsys):
     assert f"waiting for the first worker of {address}" in capsys.readouterr().out
 
 
-def test_default_is_a_worker_a_core_and_never_more_than_runs(monkeypatch):
+def test_default_is_one_worker_per_core_and_at_most_one_per_run(monkeypatch):
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(3)))
     monkeypatch.setattr(batch, "LocalCluster", lambda **given: _raise(given))
     for runs, workers in ((9, 3), (2, 2)):

@@ -1,4 +1,4 @@
-"""Every score against the same number by another way."""
+"""Every score against an independent computation."""
 
 from dataclasses import replace
 
@@ -58,7 +58,7 @@ def test_weights_are_compared_in_the_convention_of_the_model(small, scores):
     assert metrics["types.n_found"] == len(model.types.unique())
 
 
-def test_functions_are_those_of_the_types_over_what_they_visit(small, scores):
+def test_functions_are_those_of_the_types_over_visited_activity(small, scores):
     _, _, truth, model = small
     x = scores.x
     for k, one in enumerate(truth.neuron_types):
@@ -131,7 +131,7 @@ def test_a_network_without_input_has_no_score_of_the_field(small):
     assert np.isfinite(metrics["loss.final"])
 
 
-def test_roll_out_is_scored_from_a_state_that_was_never_visited(small, scores):
+def test_roll_out_is_scored_from_a_state_outside_the_recording(small, scores):
     _, recording, truth, model = small
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randint(3000, (40,), generator=generator)
@@ -152,7 +152,7 @@ def test_roll_out_is_scored_from_a_state_that_was_never_visited(small, scores):
     assert scores.metrics["rollout.horizon_frames"] == 200
 
 
-def test_a_recording_shorter_than_the_horizon_is_the_horizon(small):
+def test_a_shorter_recording_limits_the_horizon(small):
     _, recording, truth, model = small
     short = replace(
         recording, activity=recording.activity[:50], derivative=recording.derivative[:50]
@@ -180,10 +180,10 @@ def test_fitted_scales_undo_any_scale_of_rows_and_columns():
     noisy = learned + 0.3 * torch.randn(40, 40, generator=generator)
     assert 0.8 < gauge_free_r2(true, noisy) < 0.99
     still = fit_scales(true, noisy) * scoring.best_scales(true, fit_scales(true, noisy), 0)
-    assert torch.allclose(still, fit_scales(true, noisy), rtol=1e-3)  # nothing is left to fit
+    assert torch.allclose(still, fit_scales(true, noisy), rtol=1e-3)  # the fit has converged
 
 
-def test_best_scales_leave_nothing_along_the_fitted_direction():
+def test_best_scales_leave_an_orthogonal_residual():
     generator = torch.Generator().manual_seed(1)
     true, learned = torch.randn(2, 5, 7, generator=generator)
     learned[:, 2] = 0  # a column of zeros has no scale: 0, not a division by zero

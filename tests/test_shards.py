@@ -38,7 +38,7 @@ def together(*arguments: object, **options) -> subprocess.Popen:
 
 @pytest.fixture(scope="module")
 def halves(tmp_path_factory):
-    """What two processes found of a small network, and each about itself."""
+    """The results of two processes for a small network, and the records of each."""
     folder = tmp_path_factory.mktemp("halves")
     worker = ROOT / "tests" / "shard_worker.py"
     with together(worker, folder, stderr=subprocess.PIPE) as process:
@@ -61,7 +61,7 @@ def test_every_neuron_is_in_one_shard(neurons, ranks):
     assert max(sizes) - min(sizes) <= 1
 
 
-def test_the_inverse_is_that_of_the_whole_matrix(halves):
+def test_the_inverse_is_that_of_the_complete_matrix(halves):
     matrix, left = shard_worker.factors()
     exact = torch.linalg.inv(matrix.double()).float()
     alone = Shard(NEURONS)
@@ -83,7 +83,7 @@ def test_each_process_holds_its_rows_only(halves):
 
 
 @pytest.mark.parametrize("when", ["early", "last"])
-def test_two_processes_find_what_one_does(halves, single, when):
+def test_two_processes_find_the_result_of_one(halves, single, when):
     """All that differs is the order of sums in float32."""
     stage = single[shard_worker.EARLY if when == "early" else -1]
     for name, expected in shard_worker.unknowns(stage).items():
@@ -99,7 +99,7 @@ def test_plan_counts_what_a_sweep_exchanges(halves):
     back = plan.pop("back-projection")
     for half in halves:
         share = (NEURONS - half["rows"]) / (NEURONS - 11)  # the plan is that of the largest
-        # single numbers, and who is silent, are not worth planning
+        # single numbers and lists of silent neurons are not in the plan
         assert half["exchanged"]["reduce"] == pytest.approx(back * share, rel=1e-3)
         sent = sum(plan.values()) * share
         assert half["exchanged"]["broadcast"] == pytest.approx(sent, rel=1e-3)
@@ -119,7 +119,7 @@ def test_plan_counts_the_arrays_of_a_sweep(single):
 def test_more_processes_hold_less_and_exchange_as_much():
     few, many = shard_plan(100_000, 8), shard_plan(100_000, 64)
     ratio = sum(few.memory.values()) / sum(many.memory.values())
-    assert 3 < ratio < 8  # the messages of a block are everywhere
+    assert 3 < ratio < 8  # every process holds the messages of a block
     assert few.operations == pytest.approx(8 * many.operations, rel=1e-3)
     assert sum(few.exchange.values()) == pytest.approx(sum(many.exchange.values()), rel=0.15)
     alone = shard_plan(2048, 1)
@@ -127,7 +127,7 @@ def test_more_processes_hold_less_and_exchange_as_much():
     assert alone.exchange_seconds == 0 < alone.compute_seconds
 
 
-def test_plans_are_drawn_and_told():
+def test_plans_are_drawn_and_tabulated():
     plans = [shard_plan(1000, ranks) for ranks in (1, 2, 4)]
     memory, times = benchmark_figures.shards(plans).axes
     total = [sum(plan.memory.values()) / 1e9 for plan in plans]
@@ -146,7 +146,7 @@ def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
 
 @pytest.mark.crash
 def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_path):
-    """The result is the stage of a single process, also in place of a damaged one."""
+    """The result is the stage of a single process, and replaces a damaged one."""
     few = {"simulation.frames": 2000, "graph_network.steps": 60, "field_network.steps": 40}
     out = tmp_path / "two"
     command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", out]
@@ -166,15 +166,15 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_pa
     damaged = shutil.copytree(sound, out / "stages" / sound.name)
     (damaged / "siren.safetensors").write_bytes(b"damaged")
     with together(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        told, error = process.communicate(timeout=120)
+        output, error = process.communicate(timeout=120)
     assert process.returncode == 0, error
     after = finished_stages(out)
     assert {name: after[name] for name in before} == before
 
-    (folder,) = out.glob("stages/*infer-*")  # nothing is left of the killed attempt
+    (folder,) = out.glob("stages/*infer-*")  # no files of the killed attempt remain
     assert folder.name == run.key("infer")
     found = Model.load(folder)
-    assert told.count("sweep") == len(model.history.sweeps)
+    assert output.count("sweep") == len(model.history.sweeps)
     assert torch.equal(found.types, model.types)
     weights, expected = found.gnn.connectivity.detach(), model.gnn.connectivity.detach()
     assert (weights - expected).abs().max() < 1e-3 * expected.abs().max()

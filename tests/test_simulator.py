@@ -91,7 +91,7 @@ def test_noise_is_per_step():
     assert abs(step.mean()) < 0.01
 
 
-def test_one_ingredient_does_not_redraw_the_others():
+def test_changing_one_ingredient_does_not_redraw_the_others():
     quiet, loud = _experiment(), _experiment(**{"simulation.noise": 1.0})
     assert torch.equal(draw_truth(quiet).connectivity, draw_truth(loud).connectivity)
     shuffled = draw_truth(_experiment(**{"simulation.type_order": "shuffled"}))
@@ -101,7 +101,7 @@ def test_one_ingredient_does_not_redraw_the_others():
     assert not torch.equal(other.connectivity, draw_truth(quiet).connectivity)
 
 
-def test_every_purpose_and_seed_has_its_own_numbers():
+def test_every_purpose_and_seed_has_its_own_random_numbers():
     numbers = {
         float(torch.rand(1, generator=random_stream(_experiment(seed=seed), purpose)))
         for seed in range(4)
@@ -149,10 +149,10 @@ def test_runaway_names_the_first_frame_beyond_the_bound(monkeypatch):
 
 def test_progress_counts_warm_up(tmp_path):
     seen = []
-    simulate(_experiment(), progress=lambda *told: seen.append(told))
+    simulate(_experiment(), progress=lambda *done: seen.append(done))
     assert seen == [(90, 90)]
     integrate.simulate_to_disk(
-        _experiment(), tmp_path, progress=lambda *told: seen.append(told)
+        _experiment(), tmp_path, progress=lambda *done: seen.append(done)
     )
     assert seen == [(90, 90)] * 2
 
@@ -195,7 +195,7 @@ def test_the_length_of_the_chunks_changes_nothing(monkeypatch, chunk):
     assert torch.equal(parts.derivative, whole.derivative)
 
 
-def test_a_recording_written_as_it_arises_is_the_one_held_in_memory(tmp_path):
+def test_a_recording_written_to_disk_equals_the_one_in_memory(tmp_path):
     experiment = _experiment(**{"simulation.noise": 1.0, "simulation.frames": 1234})
     held, _ = simulate(experiment)
     written, truth = integrate.simulate_to_disk(experiment, tmp_path)
@@ -208,7 +208,7 @@ def test_a_recording_written_as_it_arises_is_the_one_held_in_memory(tmp_path):
 
 
 def test_a_chunk_is_advanced_in_its_own_buffers():
-    """As a CUDA graph needs it: every buffer keeps its address, and a replay starts anew."""
+    """As a CUDA graph requires: buffers keep their addresses; a replay repeats the steps."""
     truth = draw_truth(_experiment())
     generator = torch.Generator().manual_seed(0)
     states, slopes, noise = (torch.randn(n, 15, generator=generator) for n in (9, 8, 8))

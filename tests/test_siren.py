@@ -40,7 +40,7 @@ def numpy_siren(network, points, omega, space_scale, time_scale):
 def test_output_is_the_published_formula(layers, omega, space_scale, time_scale):
     scales = {"space_scale": space_scale, "time_scale": time_scale}
     network = siren(layers=layers, width=17, omega=omega, **scales).double()
-    with torch.no_grad():  # away from the initial Ω* ≈ 1, so that nothing hides behind it
+    with torch.no_grad():  # away from the initial Ω* ≈ 1, to test every term
         network.output.weight.normal_()
     points = unit_cube(50)
     expected = numpy_siren(network, points.numpy(), omega, space_scale, time_scale)

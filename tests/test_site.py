@@ -278,7 +278,7 @@ def test_links_inside_the_site_resolve(
     assert broken == []
 
 
-@pytest.mark.parametrize("page", CONTENT)
+@pytest.mark.parametrize("page", BY_HAND)
 def test_phone_does_not_scroll_sideways(
     page: str, browser: webdriver.Chrome, site: Site
 ) -> None:

@@ -39,7 +39,7 @@ def test_a_study_at_the_published_size_varies_the_same(name):
     small, large = (load_study(SWEEPS / f"{name}{kind}.yaml") for kind in ("", "_paper"))
     assert [load_experiment(s.config).profile for s in (small, large)] == ["test", "paper"]
     kinds = [{frozenset(p.varied) for p in s.points} for s in (small, large)]
-    if name != "theta":  # there is a slope for every type, and the sizes differ in types
+    if name != "theta":  # a slope per type, and the numbers of types differ
         assert kinds[0] == kinds[1]
     assert len(large.points) / 5 >= len(small.points) / 3  # seeds
     assert {p.overrides["seed"] for p in large.points} == set(range(5))
@@ -61,7 +61,7 @@ def test_spread_is_over_the_seeds_of_a_value():
     assert spreads(lists, "k", "connectivity.r2")[0].value == 3
 
 
-def test_results_in_the_folder_go_first(tmp_path, monkeypatch):
+def test_results_in_the_folder_are_used(tmp_path, monkeypatch):
     monkeypatch.setattr("figures_lib.studies.studies.STUDIES", ("noise",))
     run = open_run(TEST_CONFIG, tmp_path)
     here = study_results(run)["noise"]
@@ -87,7 +87,7 @@ def test_overview_shows_every_metric_against_every_varied_key_over_the_seeds():
     axes = [ax for ax in study_figures.overview(rows).axes if ax.axison]
     assert [ax.get_title() for ax in axes] == ["a", "b", "a", "b"]
     assert [ax.get_xlabel() for ax in axes] == ["k", "k", "d", "d"]
-    assert len(axes[0].containers) == 2  # one line a value of d
+    assert len(axes[0].containers) == 2  # one line per value of d
     line, caps, _ = axes[0].containers[0].lines
     assert line.get_ydata() == pytest.approx([0.11, 0.21])
     assert [list(cap.get_ydata()) for cap in caps] == [
@@ -97,13 +97,13 @@ def test_overview_shows_every_metric_against_every_varied_key_over_the_seeds():
     assert [text.get_text() for text in axes[3].get_xticklabels()] == ["quick", "slow"]
 
 
-def test_overview_of_a_sweep_of_which_nothing_is_done():
+def test_overview_of_a_sweep_without_finished_runs():
     figure = study_figures.overview(ROWS[3:])
     assert figure.get_suptitle() == "1 failed"
 
 
 def test_a_summary_without_results_is_bad_input(tmp_path):
-    with pytest.raises(ConfigError, match=r"results: .*absent.csv is no file"):
+    with pytest.raises(ConfigError, match=r"results: .*absent.csv is not a file"):
         sweep_results(str(tmp_path / "absent.csv"))
 
 

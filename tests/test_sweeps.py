@@ -18,7 +18,7 @@ from figures_lib.recording import Recording
 
 
 def _planted(neurons=20, frames=3000, inputs=9, windows=30):
-    """A recording made by hand from equation (2), with known W, Ω and tanh functions."""
+    """A recording constructed from equation (2), with known W, Ω and tanh functions."""
     generator = torch.Generator().manual_seed(0)
     activity = 2 * torch.randn(frames, neurons, generator=generator)
     weights = torch.randn(neurons, neurons, generator=generator).fill_diagonal_(0)
@@ -122,7 +122,7 @@ def test_ten_extrapolated_sweeps_get_further_than_fifteen_plain_ones():
 
 
 def test_extrapolation_of_a_linear_contraction_finds_its_fixed_point():
-    """As many steps as there are slow directions, plus one, tell the fixed point exactly."""
+    """One step more than there are slow directions determines the fixed point exactly."""
     recording, _, _ = _planted()
     data = prepare(recording, spanning(recording.activity, 16), 3000, 30)
     fixed = start(data)
@@ -161,7 +161,7 @@ def test_number_of_windows_is_found(windows):
 
 @pytest.mark.parametrize(("length", "gain"), [(0.3, 2.5), (None, 0.9)])
 def test_smooth_fields_correct_the_row_scales_and_rough_ones_are_left(length, gain):
-    """Errors of 5 % fall by ``gain`` where neighbours agree, and hardly grow where not."""
+    """Errors of 5 % fall by ``gain`` if the field is smooth, and hardly grow otherwise."""
     generator = torch.Generator().manual_seed(0)
     positions = torch.rand(400, 2, generator=generator)
     if length is None:
@@ -196,7 +196,7 @@ def test_row_scales_find_the_planted_scales():
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
-def test_row_scales_without_comparison_are_one(share):
+def test_row_scales_without_reference_rows_are_one(share):
     modulated = torch.full((5,), bool(share))
     assert (gauge.row_scales(torch.randn(5, 5), modulated) == 1).all()
 
@@ -218,7 +218,7 @@ def test_number_of_types_is_found(count):
     transfer = torch.tanh(x / widths[:, None])
     update = -x * (1 + 0.5 * (types % 2)[:, None].float())
     noise = 0.003 * torch.randn(2, 60, 24, generator=generator)
-    constant = torch.randn(60, 1, generator=generator)  # free, and so is the scale of ψ
+    constant = torch.randn(60, 1, generator=generator)  # arbitrary, as is the scale of ψ
     scale = 0.5 + torch.rand(60, 1, generator=generator)
     found = cluster_functions(
         update + constant + noise[0], scale * (transfer + noise[1]), torch.ones(60, 24) / 24, 20
@@ -226,7 +226,7 @@ def test_number_of_types_is_found(count):
     assert torch.equal(found, types)
 
 
-def test_strays_are_no_types():
+def test_strays_are_not_types():
     x = torch.linspace(-3, 3, 24)
     types = torch.arange(80) // 40
     transfer = torch.tanh(x / (1.0 + 2 * types[:, None]))

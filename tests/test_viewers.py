@@ -71,7 +71,7 @@ def test_movie_follows_the_slider_by_keyboard(opened: Callable[..., Page]) -> No
     changed = page.changes(lambda: slider.send_keys(Keys.END))
     assert changed == [True] * 5
     assert slider.get_attribute("aria-valuetext") == "frame 3,999"
-    assert page.told().startswith("Frame 3,999 of 4,000")
+    assert page.readout().startswith("Frame 3,999 of 4,000")
     assert page.changes(lambda: None) == [False] * 5
 
 
@@ -95,7 +95,7 @@ def test_hero_plays_both_movies_until_paused(opened: Callable[..., Page]) -> Non
     assert page.changes(lambda: slider.send_keys(Keys.END)) == [True] * 2
 
 
-def test_hero_stands_still_for_who_asks_for_that(
+def test_hero_does_not_move_if_reduced_motion_is_preferred(
     opened: Callable[..., Page], browser: webdriver.Chrome
 ) -> None:
     feature = {"name": "prefers-reduced-motion", "value": "reduce"}
@@ -108,7 +108,7 @@ def test_hero_stands_still_for_who_asks_for_that(
         browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})
 
 
-def test_movie_tells_the_values_of_the_neuron_under_the_pointer(
+def test_movie_shows_the_values_of_the_neuron_under_the_pointer(
     opened: Callable[..., Page], run: fl.Run
 ) -> None:
     page = opened("movie")
@@ -119,16 +119,16 @@ def test_movie_tells_the_values_of_the_neuron_under_the_pointer(
     frame = torch.tensor([3999])
     true = float(run.simulate()[1].field_at(frame)[0, -1])
     learned = float(run.infer().field(frame)[0, -1])
-    told = re.search(r"Neuron 15: Ω = (\d\.\d+), Ω\* = (\d\.\d+)", page.told())
-    assert told is not None
-    assert float(told[1]) == pytest.approx(true, abs=0.005)
-    assert float(told[2]) == pytest.approx(learned, abs=0.01)
+    shown = re.search(r"Neuron 15: Ω = (\d\.\d+), Ω\* = (\d\.\d+)", page.readout())
+    assert shown is not None
+    assert float(shown[1]) == pytest.approx(true, abs=0.005)
+    assert float(shown[2]) == pytest.approx(learned, abs=0.01)
     changed = page.changes(lambda: canvas.send_keys(Keys.ARROW_LEFT))
     assert changed == [True, True, True, True, False]
-    assert "Neuron 11:" in page.told()
+    assert "Neuron 11:" in page.readout()
 
 
-def test_sample_keeps_every_outlier_and_no_edge_to_oneself() -> None:
+def test_sample_has_every_outlier_and_no_self_connection() -> None:
     generator = torch.Generator().manual_seed(1)
     true = torch.randn(40, 40, generator=generator)
     learned = true + 0.01 * torch.randn(40, 40, generator=generator)
@@ -197,46 +197,46 @@ def test_connectivity_is_filtered_rescaled_and_zoomed(opened: Callable[..., Page
         lambda: page.labelled("row and column").send_keys(Keys.SPACE),
         lambda: slider.send_keys(Keys.PAGE_UP),
     ):
-        told = page.told()
+        shown = page.readout()
         assert page.changes(act) == [True]
-        assert page.told() != told or act.__code__.co_freevars == ("slider",)
-    assert "scales fitted to the truth" in page.told()
+        assert page.readout() != shown or act.__code__.co_freevars == ("slider",)
+    assert "scales fitted to the truth" in page.readout()
 
 
-def test_connectivity_tells_the_edge_under_the_pointer(
+def test_connectivity_shows_the_edge_under_the_pointer(
     opened: Callable[..., Page], run: fl.Run
 ) -> None:
     page = opened("connectivity")
     canvas = page.find("canvas")
     canvas.send_keys(Keys.END)  # the edge with the largest true weight, by keyboard
     pattern = r"Edge i = (\d+) .* from j = (\d+) .*: true (\S+), learned (\S+)\."
-    told = re.search(pattern, page.told())
+    shown = re.search(pattern, page.readout())
     scores = run.score()
     true, learned = scores.connectivity_true, scores.connectivity_learned
 
-    def check(told: re.Match[str] | None) -> tuple[int, int]:
-        assert told is not None
-        i, j = int(told[1]), int(told[2])
-        for text, matrix in ((told[3], true), (told[4], learned)):
+    def check(shown: re.Match[str] | None) -> tuple[int, int]:
+        assert shown is not None
+        i, j = int(shown[1]), int(shown[2])
+        for text, matrix in ((shown[3], true), (shown[4], learned)):
             value = float(text.replace("−", "-"))
             assert value == pytest.approx(float(matrix[i, j]), rel=6e-3, abs=1e-4)
         return i, j
 
-    i, j = check(told)
+    i, j = check(shown)
     assert true[i, j] == true.max()
     canvas.send_keys(Keys.HOME)
-    i, j = check(re.search(pattern, page.told()))
+    i, j = check(re.search(pattern, page.readout()))
     assert true[i, j] == true.min()
     ActionChains(page.chrome).move_to_element_with_offset(canvas, 12, -6).perform()
-    i, j = check(re.search(pattern, page.told()))
+    i, j = check(re.search(pattern, page.readout()))
     about, arrays = written(run, "connectivity")
     width, height = canvas.rect["width"], canvas.rect["height"]
     pixels = np.array([width - 76, height - 44]) / (2 * about["bound"])  # inside the axes
     origin = np.array([(52 + width - 24) / 2, (8 + height - 36) / 2])
     points = origin + np.stack([arrays["truth"], -arrays["learned"]], 1) * pixels
     distance = np.linalg.norm(points - [width / 2 + 12, height / 2 - 6], axis=1)
-    told_edge = (arrays["receiver"] == i) & (arrays["sender"] == j)
-    assert distance[told_edge].item() <= distance.min() + 1  # the pointer is on whole pixels
+    shown_edge = (arrays["receiver"] == i) & (arrays["sender"] == j)
+    assert distance[shown_edge].item() <= distance.min() + 1  # the pointer is on whole pixels
 
 
 def test_functions_decode_to_history_and_scores(run: fl.Run) -> None:
@@ -274,13 +274,13 @@ def test_functions_follow_sweep_stage_types_and_truth(
         ("type 1", Keys.SPACE, {update, transfer, cloud}),
         ("true functions", Keys.SPACE, {update, transfer}),
     ):
-        control, told = page.labelled(label), page.told()
+        control, shown = page.labelled(label), page.readout()
         changed = page.changes(lambda control=control, key=key: control.send_keys(key))
         assert {k for k, one in enumerate(changed) if one} == pictures, label
-        assert (page.told() != told) == (control.get_attribute("type") == "range")
-    assert page.told().startswith("Sweep 0, one ψ for all neurons:")
+        assert (page.readout() != shown) == (control.get_attribute("type") == "range")
+    assert page.readout().startswith("Sweep 0, one ψ for all neurons:")
     page.labelled("sweep").send_keys(Keys.END)
-    loss = re.match(r"The networks φ\* and ψ\* of every type: (\S+) of the", page.told())
+    loss = re.match(r"The networks φ\* and ψ\* of every type: (\S+) of the", page.readout())
     assert loss is not None
     assert float(loss[1].replace("−", "-")) == pytest.approx(
         run.metrics()["loss.final"], rel=6e-3
@@ -301,24 +301,26 @@ def test_traces_decode_to_the_activity(run: fl.Run) -> None:
 
 def test_traces_are_chosen_zoomed_and_read(opened: Callable[..., Page], run: fl.Run) -> None:
     page = opened("traces")
-    told = page.told()
-    assert told.startswith("10 of 64 neurons")
+    shown = page.readout()
+    assert shown.startswith("10 of 64 neurons")
     assert page.changes(lambda: page.button("type 2").click()) == [True]
     types = run.simulate()[1].types
     chosen = (types == 1).nonzero()[:, 0]
-    assert page.told().startswith(f"{len(chosen)} of 64 neurons")
+    assert page.readout().startswith(f"{len(chosen)} of 64 neurons")
     assert page.changes(lambda: page.labelled("zoom").send_keys(Keys.END)) == [True]
     assert page.changes(lambda: page.labelled("from").send_keys(Keys.END)) == [True]
     canvas = page.find("canvas")
     ActionChains(page.chrome).move_to_element(canvas).perform()
-    read = re.search(r"Neuron (\d+) \(type 2\) at frame ([\d,]+) .*: x = (\S+)\.", page.told())
+    pattern = r"Neuron (\d+) \(type 2\) at frame ([\d,]+) .*: x = (\S+)\."
+    read = re.search(pattern, page.readout())
     assert read is not None
     neuron, frame = int(read[1]), int(read[2].replace(",", ""))
     assert neuron in chosen and frame > 3900  # the middle of the last frames
     activity = float(run.simulate()[0].activity[frame, neuron])
-    assert float(read[3].replace("−", "-")) == pytest.approx(activity, abs=0.2)
+    off = 0.26  # half a step of the 8-bit codes and half a digit
+    assert float(read[3].replace("−", "-")) == pytest.approx(activity, abs=off)
     assert page.changes(lambda: canvas.send_keys(Keys.ARROW_RIGHT)) == [True]
-    assert f"at frame {frame + 1:,}" in page.told()
+    assert f"at frame {frame + 1:,}" in page.readout()
 
 
 def test_field_network_is_loaded_on_request_only(
@@ -356,14 +358,14 @@ def test_field_network_in_the_page_is_the_network(
 
 def test_field_network_follows_time_and_place(opened: Callable[..., Page]) -> None:
     page = opened("siren")
-    told = page.told()
+    shown = page.readout()
     coarse, fine = page.chrome.find_elements(By.CSS_SELECTOR, f"{page.root} canvas")[:2]
     assert page.changes(lambda: fine.send_keys(Keys.ARROW_RIGHT)) == [True] * 3
-    assert page.told() != told
+    assert page.readout() != shown
     assert page.changes(lambda: page.labelled("time").send_keys(Keys.HOME)) == [True] * 3
     ActionChains(page.chrome).move_to_element_with_offset(coarse, 20, 20).perform()
     width = coarse.size["width"]
-    x = re.search(r"x = (\d\.\d+), y = (\d\.\d+)", page.told())
+    x = re.search(r"x = (\d\.\d+), y = (\d\.\d+)", page.readout())
     assert x is not None
     assert float(x[1]) == pytest.approx(0.5 + 20 / width, abs=2 / width)
     assert float(x[2]) == pytest.approx(0.5 - 20 / width, abs=2 / width)
@@ -387,14 +389,14 @@ def test_traces_end_at_the_last_frame(opened: Callable[..., Page]) -> None:
     page.hashes()
     actions = ActionChains(page.chrome).move_to_element(canvas)
     actions.move_by_offset(int(canvas.rect["width"]) // 2 - 2, 0).perform()
-    assert "at frame 3,999 " in page.told()
+    assert "at frame 3,999 " in page.readout()
 
 
 @pytest.fixture(params=sorted(set(PAGES.values())))
 def full_page(
     request: pytest.FixtureRequest, browser: webdriver.Chrome, served_site: str
 ) -> webdriver.Chrome:
-    """A page all of whose viewers were opened and have loaded what they can."""
+    """A page on which all viewers were opened and have loaded their data."""
     browser.get("about:blank")
     seen_since(browser)
     browser.get(f"{served_site}/book/{request.param}.html")
@@ -453,10 +455,10 @@ def test_sliders_and_pictures_answer_to_a_finger(
         assert any(page.changes(lambda s=slider, a=across: tap(page.chrome, s, a)))
         assert slider.get_property("value") != before
     for canvas in page.chrome.find_elements(By.CSS_SELECTOR, f"{page.root} canvas[tabindex]"):
-        before = page.told()
+        before = page.readout()
         tap(page.chrome, canvas, 0.5 if kind == "connectivity" else 0.3)  # where its edges are
         page.settle()
-        assert page.told() != before
+        assert page.readout() != before
 
 
 @pytest.mark.parametrize("kind", PAGES)

@@ -16,9 +16,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 import figures_lib as fl
 from figures_lib.config import change_experiment
-from figures_lib.runs.notebooks import NOTEBOOKS
+from figures_lib.runs.notebooks import NOTEBOOKS, VIEW
 from figures_lib.score.scoring import fit_line, gauge_free_r2
-from figures_lib.show.canvas import VIEW
 from figures_lib.show.playground import Playground, small
 from figures_lib.simulate.integrate import simulate
 from figures_lib.simulate.movie import field_on_grid
@@ -41,7 +40,7 @@ class Kernel:
         )
 
     def do(self, *lines: str) -> list[nbformat.NotebookNode]:
-        """Run lines of code; what they put out."""
+        """Run lines of code; their outputs."""
         cell = new_code_cell("\n".join(lines))
         self.client.nb.cells.append(cell)
         return self.client.execute_cell(cell, len(self.client.nb.cells) - 1).outputs
@@ -51,11 +50,11 @@ class Kernel:
         outputs = self.do(f"print(json.dumps({expression}))")  # a busy kernel sends it in parts
         return json.loads("".join(output.text for output in outputs))
 
-    def told(self, widget: str) -> str:
-        return self.ask(f"{widget}.told.value")
+    def status(self, widget: str) -> str:
+        return self.ask(f"{widget}.status.value")
 
     def picture(self, widget: str) -> str:
-        png = self.ask(f"{widget}.canvas.image.value.hex()")
+        png = self.ask(f"{widget}.image.value.hex()")
         assert bytes.fromhex(png).startswith(b"\x89PNG")
         return hashlib.sha256(png.encode()).hexdigest()
 
@@ -111,25 +110,25 @@ def test_movie_shows_the_chosen_frame(
     assert changed("movie", "movie.frame.value = 3000")
     frame = torch.tensor([3000])
     error = run.infer().field(frame) - run.simulate()[1].field_at(frame)
-    assert "Frame 3,000 of 4,000 (t = 30.00)" in kernel.told("movie")
-    assert f"difference {float(error.square().mean().sqrt()):.3f}" in kernel.told("movie")
+    assert "Frame 3,000 of 4,000 (t = 30.00)" in kernel.status("movie")
+    assert f"difference {float(error.square().mean().sqrt()):.3f}" in kernel.status("movie")
     assert changed("movie", "movie.frame.value = 0")
 
 
-def test_connectivity_tells_the_scores_of_what_is_chosen(
+def test_connectivity_shows_the_scores_of_the_chosen_edges(
     kernel: Kernel, run: fl.Run, changed: Callable[..., bool]
 ) -> None:
     scores, types = run.score(), run.simulate()[1].types
     true, learned = scores.connectivity_true, scores.connectivity_learned
-    assert f"R² = {scores.metrics['connectivity.r2']:.6f}" in kernel.told("connectivity")
+    assert f"R² = {scores.metrics['connectivity.r2']:.6f}" in kernel.status("connectivity")
     assert changed("connectivity", "connectivity.sender.value = 0")
     assert changed("connectivity", "connectivity.receiver.value = 1")
     block = (types == 1).nonzero()[:, 0][:, None], (types == 0).nonzero()[:, 0]
     r2, slope = fit_line(true[block], learned[block])
-    assert f"R² = {r2:.6f}, slope = {slope:.4f}" in kernel.told("connectivity")
+    assert f"R² = {r2:.6f}, slope = {slope:.4f}" in kernel.status("connectivity")
     kernel.do("connectivity.sender.value = connectivity.receiver.value = 2")
     assert changed("connectivity", "connectivity.scales.value = 'fitted'")
-    assert f"R² = {gauge_free_r2(true, learned):.6f}" in kernel.told("connectivity")
+    assert f"R² = {gauge_free_r2(true, learned):.6f}" in kernel.status("connectivity")
     assert changed("connectivity", "connectivity.zoom.value = 4")
 
 
@@ -137,10 +136,10 @@ def test_functions_follow_sweep_stage_and_types(
     kernel: Kernel, run: fl.Run, changed: Callable[..., bool]
 ) -> None:
     final = run.metrics()["loss.final"]
-    assert f"The networks: {final:.2e} of the variance" in kernel.told("functions")
+    assert f"The networks: {final:.2e} of the variance" in kernel.status("functions")
     assert changed("functions", "functions.sweep.value = 6")
     loss = run.infer().history.sweeps[6].loss
-    assert f"Sweep 6: {loss:.2e} of the variance" in kernel.told("functions")
+    assert f"Sweep 6: {loss:.2e} of the variance" in kernel.status("functions")
     assert changed("functions", "functions.stage.value = 0")
     assert changed("functions", "functions.types[0].value = False")
     assert changed("functions", "functions.true.value = False")
@@ -152,11 +151,11 @@ def test_traces_show_the_chosen_neurons_and_frames(
     assert changed("traces", "traces.neurons.value = (3, 40)")
     assert changed("traces", "traces.stretch.value = (500, 999)")
     spread = float(run.simulate()[0].activity[500:1000][:, [3, 40]].std())
-    told = kernel.told("traces")
-    assert "2 neurons" in told and "frames 500 to 999" in told
-    assert f"standard deviation {spread:.2f}" in told
+    status = kernel.status("traces")
+    assert "2 neurons" in status and "frames 500 to 999" in status
+    assert f"standard deviation {spread:.2f}" in status
     assert changed("traces", "traces.neurons.value = ()")
-    assert "Choose a neuron" in kernel.told("traces")
+    assert "Choose a neuron" in kernel.status("traces")
 
 
 def test_the_last_frame_can_be_chosen(kernel: Kernel) -> None:
@@ -164,7 +163,7 @@ def test_the_last_frame_can_be_chosen(kernel: Kernel) -> None:
     assert kernel.ask("playground.frame.max == len(playground.recording.activity) - 1")
 
 
-def test_playground_simulates_what_its_controls_say(
+def test_playground_simulates_with_the_values_of_its_controls(
     kernel: Kernel, run: fl.Run, changed: Callable[..., bool]
 ) -> None:
     values = {"simulation.noise": 0.2, "neuron_types.1.width": 8.0, "neuron_types.0.gain": 5.0}
@@ -229,7 +228,7 @@ def test_playground_takes_a_movie_from_a_file(
 
 
 @pytest.mark.parametrize("neurons", [64, 300])
-def test_playground_leaves_weights_of_another_size(neurons: int, tmp_path: Path) -> None:
+def test_playground_replaces_weights_of_another_size(neurons: int, tmp_path: Path) -> None:
     weights = 0.1 * np.random.default_rng(0).standard_normal((neurons, neurons))
     np.fill_diagonal(weights, 0)
     np.save(tmp_path / "weights.npy", weights.astype(np.float32))
@@ -251,7 +250,7 @@ def test_playground_leaves_weights_of_another_size(neurons: int, tmp_path: Path)
         ("types[1]['gain']", 1e9, "diverged"),
     ],
 )
-def test_playground_tells_what_cannot_be_simulated(
+def test_playground_reports_what_cannot_be_simulated(
     kernel: Kernel, changed: Callable[..., bool], control: str, value: Any, message: str
 ) -> None:
     kernel.do(f"kept, box = playground.recording, playground.{control}", "good = box.value")
@@ -262,7 +261,7 @@ def test_playground_tells_what_cannot_be_simulated(
     assert kernel.ask("playground.problem.value") == ""
 
 
-def test_training_stops_keeps_its_estimate_and_goes_on(kernel: Kernel) -> None:
+def test_training_stops_keeps_its_estimate_and_continues(kernel: Kernel) -> None:
     kernel.do(
         "import time",
         "playground.frames.value = 2000",
@@ -272,18 +271,18 @@ def test_training_stops_keeps_its_estimate_and_goes_on(kernel: Kernel) -> None:
         "training.wait()",
     )
     count = kernel.ask("len(training.sweeps)")
-    assert 2 <= count <= 4  # a sweep may have been under way
-    told = kernel.told("training")
-    assert f"Stopped after sweep {count - 1}. Scored with the truth" in told
+    assert 2 <= count <= 4  # a sweep may have been in progress
+    status = kernel.status("training")
+    assert f"Stopped after sweep {count - 1}. Scored with the truth" in status
     kernel.do("time.sleep(0.5)")
     assert kernel.ask("(training.running, len(training.sweeps))") == [False, count]
-    assert kernel.ask("training.stage.estimate.loss == training.sweeps[-1].loss")
+    assert kernel.ask("training.state.estimate.loss == training.sweeps[-1].loss")
     kernel.do(
         "from figures_lib.score.scoring import gauge_free_r2",
-        "found = training.stage.estimate.connectivity",
+        "found = training.state.estimate.connectivity",
         "r2 = gauge_free_r2(playground.truth.connectivity, found)",
     )
-    assert f"R² of the weights {kernel.ask('r2'):.4f}" in told
+    assert f"R² of the weights {kernel.ask('r2'):.4f}" in status
     kernel.do(
         "training.start()",
         f"while len(training.sweeps) <= {count}: time.sleep(0.01)",
@@ -295,7 +294,7 @@ def test_training_stops_keeps_its_estimate_and_goes_on(kernel: Kernel) -> None:
     )
 
 
-def test_training_begins_anew_with_another_network(kernel: Kernel) -> None:
+def test_training_starts_again_with_another_network(kernel: Kernel) -> None:
     kernel.do(
         "playground.seed.value = 8",
         "training.start()",
@@ -303,4 +302,4 @@ def test_training_begins_anew_with_another_network(kernel: Kernel) -> None:
         "training.wait()",
     )
     assert kernel.ask("training.sweeps[0].index == 0 and len(training.sweeps) == 1")
-    assert kernel.ask("training.stage.data.total == len(playground.recording.activity)")
+    assert kernel.ask("training.state.data.total == len(playground.recording.activity)")

@@ -1,4 +1,4 @@
-"""Viewers as tests see them: the data that a run wrote for them, and one in a browser."""
+"""Viewers in the tests: their data in a run, and a viewer in a browser."""
 
 import base64
 import io
@@ -41,7 +41,7 @@ requestAnimationFrame(() => requestAnimationFrame(() => requestAnimationFrame(()
 
 
 def read(text: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """What a page makes of a data file: the manifest and the arrays."""
+    """The content of a data file: the manifest and the arrays."""
     found = re.fullmatch(r'Viewers\.receive\("\w+", (\{.*\}), "([\w+/=]*)"\);\n', text)
     assert found is not None
     about, body = json.loads(found[1]), base64.b64decode(found[2])
@@ -100,7 +100,7 @@ class Page:
         return picture.astype(int)
 
     def titles(self) -> list[str]:
-        """What stands above its pictures."""
+        """The text above its pictures."""
         return [one.text for one in self.all(".viewer-title")]
 
     def boxes(self) -> list[dict[str, int]]:
@@ -122,7 +122,7 @@ class Page:
         path = f"//*[@id='{self.root[1:]}']//button[contains(., '{text}')]"
         return self.chrome.find_element(By.XPATH, path)
 
-    def told(self) -> str:
+    def readout(self) -> str:
         return self.find(".viewer-readout").text
 
     def changes(self, act: Callable[[], Any]) -> list[bool]:
@@ -158,7 +158,7 @@ def bare_page(folder: Path, *texts: str) -> str:
 
 @contextmanager
 def visiting(chrome: webdriver.Chrome, address: str) -> Iterator[Callable[..., Page]]:
-    """Opens a viewer; in the end nothing may have failed or come from elsewhere."""
+    """Opens a viewer; at the end, no request may have failed or gone to another host."""
 
     def go(kind: str, width: int = DESKTOP) -> Page:
         shape = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500}

@@ -6,7 +6,8 @@ into clusters (:mod:`figures_lib.infer.neuron_types`), the neuron types, and the
 share one φ and one ψ within each type. At the end the gauge is fixed and the networks of the
 model are fitted (:mod:`figures_lib.infer.assembly`). Nothing here can read the truth: a
 :class:`~figures_lib.recording.Recording` and a :class:`~figures_lib.learner.Learner` are all
-that inference is given. Several processes share the neurons (:mod:`figures_lib.infer.shards`).
+that inference receives. Several processes can share the neurons
+(:mod:`figures_lib.infer.shards`).
 """
 
 import math
@@ -34,8 +35,8 @@ from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.recording import Recording
 
 Progress = Callable[[SweepReport], None]
-LEAST_FRAMES = 8192  # even a small network is given this many frames a sweep
-ROUNDS = 3  # of sweeps by type; before each but the first the windows are chosen anew
+LEAST_FRAMES = 8192  # frames per sweep even for a small network
+ROUNDS = 3  # of sweeps by type; the windows are chosen again before the 2nd and the 3rd
 
 
 def infer(
@@ -54,11 +55,11 @@ def infer(
         progress: called after every sweep.
 
     Returns:
-        The model, in the gauge of :mod:`figures_lib.infer.gauge`. Of several processes the
-        first returns the whole W, the others only their own rows of it.
+        The model, in the gauge of :mod:`figures_lib.infer.gauge`. With several processes, the
+        first returns the complete W, the others only their own rows.
 
     Raises:
-        InferenceError: a sweep or a training diverged; it holds the last good estimate.
+        InferenceError: a sweep or a training diverged; the error holds the last good estimate.
 
     Source: equation (2); Figure 3 d–g and the learned functions.
     """
@@ -79,12 +80,12 @@ def infer(
 def reported(
     recording: Recording, learner: Learner, device: torch.device | str = "cpu"
 ) -> Iterator[tuple[State, SweepReport]]:
-    """The sweeps of :func:`converge`, each with what it has to report.
+    """Yield the state after each sweep of :func:`converge`, with its report.
 
-    They are computed one by one as they are asked for, so whoever asks may stop at any time.
+    A sweep is computed only when the next state is requested, so the caller may stop after any.
 
     Raises:
-        InferenceError: a sweep diverged; it holds the last good estimate.
+        InferenceError: a sweep diverged; the error holds the last good estimate.
     """
     if learner.inference.derivative == "differences":
         recording = recording.with_differences()
@@ -100,8 +101,8 @@ def reported(
             started = time.perf_counter()
     except (InferenceError, torch.linalg.LinAlgError) as error:
         raise InferenceError(
-            f"sweep {index} diverged ({error}); look for silent or runaway neurons in the "
-            "recording, or raise inference.frames_per_neuron or simulation.noise",
+            f"sweep {index} diverged ({error}); check the recording for silent or diverging "
+            "neurons, or raise inference.frames_per_neuron or simulation.noise",
             None if last is None else _arrays(last),
         ) from None
 
@@ -119,9 +120,10 @@ def converge(
     """All sweeps, coarse to fine: the algorithm.
 
     Minimises Σ_t Σ_i (x'_i − φ_i(x_i) − Ω_i(t) Σ_j W_ij ψ_j(x_j))² with φ and ψ as tables and Ω
-    constant in windows, by going round W, φ, Ω, ψ, each solved exactly given the others. What
-    neurons share grows less, then more: one ψ for all; one φ and ψ a neuron, whose shapes
-    tell the types; one φ and ψ a type, with the windows of Ω chosen anew between rounds.
+    constant in windows, by alternating least squares: W, φ, Ω and ψ are solved for in turn, the
+    others held fixed. At first all neurons share one ψ. Then each neuron has its own φ and ψ,
+    whose shapes reveal the types. Finally each type has one φ and one ψ, and the windows of Ω
+    are chosen again between rounds.
 
     Args:
         recording: activity, derivative, positions and modulated neurons.
@@ -160,12 +162,12 @@ def converge(
 
 
 def frames_per_sweep(settings: Inference, neurons: int) -> int:
-    """About how many frames a sweep reads, where the recording has as many."""
+    """About how many frames a sweep reads; all of them if the recording has fewer."""
     return max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
 
 
 def find_types(data: Data, estimate: Estimate, max_types: int) -> Int[Tensor, " sender"]:
-    """The types that the per-neuron functions of all shards fall into."""
+    """Cluster the functions of the neurons of all shards into types."""
     types = cluster_functions(*functions_of_neurons(data, estimate), max_types)
     return data.shard.broadcast(types.to(estimate.update.device), 0)
 

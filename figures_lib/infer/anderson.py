@@ -1,8 +1,8 @@
 """Anderson acceleration of the sweeps.
 
-Sweeps converge linearly: each leaves a fixed share of the error in its slowest directions, in
-which two groups of unknowns can only creep along together. Their steps tell these directions,
-so a few sweeps suffice to extrapolate to where the step would vanish.
+Sweeps converge linearly: each leaves a fixed share of the error in its slowest directions,
+along which two groups of unknowns can only move together. The steps of a few sweeps reveal
+these directions, and the next sweep starts where the extrapolated step vanishes.
 """
 
 import math
@@ -17,36 +17,43 @@ from figures_lib.infer.sweep import FIELD_BOUNDS, sweep
 from figures_lib.infer.unknowns import Data, Estimate, Pools
 
 DEPTH = 6  # earlier sweeps that are combined with the last one
-Step = tuple[Estimate, Estimate]  # what a sweep was given, and what it made of it
+Step = tuple[Estimate, Estimate]  # the estimates before and after a sweep
 
 
 def accelerated_sweeps(
     data: Data, estimate: Estimate, pools: Pools, count: int
 ) -> Iterator[Estimate]:
-    """The estimates after ``count`` sweeps, each begun where the earlier ones point to."""
+    """Yield the estimates after ``count`` sweeps, each started from an extrapolation.
+
+    Args:
+        data: the sampled frames.
+        estimate: where the first sweep starts.
+        pools: which neurons share a table of φ and of ψ.
+        count: number of sweeps.
+    """
     steps: list[Step] = []
     for _ in range(count):
         before = extrapolate(data, steps) if steps else estimate
         estimate = sweep(data, before, pools)
-        steps = [_sharing(step, estimate) for step in [*steps[-DEPTH:], (before, estimate)]]
+        steps = [_with_connectivity(s, estimate) for s in [*steps[-DEPTH:], (before, estimate)]]
         yield estimate
 
 
-def _sharing(step: Step, last: Estimate) -> Step:
+def _with_connectivity(step: Step, last: Estimate) -> Step:
     """The step with the W of the last sweep, so that no other W is kept in memory."""
     before, after = (replace(one, connectivity=last.connectivity) for one in step)
     return before, after
 
 
 def extrapolate(data: Data, steps: Sequence[Step]) -> Estimate:
-    """The combination Σ_k α_k·after_k, Σ_k α_k = 1, of least step Σ_k α_k·(after_k − before_k).
+    """Σ_k α_k·after_k with Σ_k α_k = 1, so that Σ_k α_k·(after_k − before_k) is smallest.
 
     Args:
-        data: the sampled frames, which weigh the unknowns against one another.
+        data: the sampled frames, which determine the weight of each unknown in the norm.
         steps: the last sweeps of one phase, oldest first; at most ``DEPTH + 1`` are used.
 
     Returns:
-        The estimate to give to the next sweep. W is that of the last sweep: it is solved anew.
+        The start of the next sweep. W is that of the last sweep: it is solved for first.
 
     Source: D. G. Anderson, Iterative procedures for nonlinear integral equations, 1965.
     """

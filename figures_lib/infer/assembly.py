@@ -16,7 +16,7 @@ from figures_lib.model.inferred import History, Model, SweepReport, window_centr
 from figures_lib.model.siren import Siren
 from figures_lib.recording import Recording
 
-REFERENCE = 1024  # unmodulated rows of W that the modulated ones are compared with
+REFERENCE = 1024  # unmodulated rows of W, at most, that set the scale of the modulated ones
 
 
 def assemble(
@@ -26,7 +26,18 @@ def assemble(
     last: State,
     history: list[SweepReport],
 ) -> Model:
-    """Fix the gauge, then fit the networks to what the sweeps found."""
+    """Fix the gauge, then fit the networks to the result of the sweeps.
+
+    Args:
+        recording: activity, positions, modulated neurons and gain are read.
+        learner: the networks and their training.
+        single: state after the last sweep with one φ and one ψ per neuron.
+        last: state after the last sweep, with the types.
+        history: reports of all sweeps.
+
+    Raises:
+        InferenceError: the training of a network diverged.
+    """
     assert last.types is not None
     coarse, fine, types, shard = single.data, last.data, last.types, last.data.shard
     device, config = types.device, learner.graph_network
@@ -57,9 +68,10 @@ def assemble(
 def scale_transfer(
     recording: Recording, state: State, types: Int[Tensor, " sender"]
 ) -> tuple[tuple[Tensor, Tensor, Tensor], Float[Tensor, "neuron sender"]]:
-    """Convention (i): the largest absolute ψ of each type where its activity goes becomes 1.
+    """Convention (i): ψ of each type is scaled to a largest magnitude of 1 where it is visited.
 
-    Returns φ, ψ and the density of each type at the knots, and W to go with them.
+    Returns:
+        φ, ψ and the density of each type at the knots; and W, scaled inversely.
     """
     data, estimate, shard = state.data, state.estimate, state.data.shard
     count = int(types.max()) + 1
@@ -94,9 +106,8 @@ def match_rows(
 
     inputs = shard.all_gather(rows)
     positions = recording.positions.to(rows.device)[inputs]
-    level = shard.all_gather(
-        field.clamp_min(1e-6).log().mean(1).exp()
-    )  # what tells of the scale
+    # the geometric time mean of the field, in which an error of the row scale is a factor
+    level = shard.all_gather(field.clamp_min(1e-6).log().mean(1).exp())
     factors = torch.ones_like(level)
     error = gauge.scale_error(reference, known)
     factors[inputs] = gauge.smooth_scales(positions, level[inputs, None], error)
@@ -110,7 +121,7 @@ def match_rows(
         window_centres(data.windows).to(rows.device),
         int(inputs[: shard.first].sum()),
     )
-    # a row without gain receives nothing: its weights are unknowable
+    # a neuron without gain receives nothing: its row of W cannot be inferred
     return torch.where(gain == 0, 0.0, connectivity / scales[:, None]), siren
 
 

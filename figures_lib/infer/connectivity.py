@@ -1,7 +1,8 @@
-"""All weights at once: the least-squares solve for W in a sweep.
+"""The least-squares solution for W in a sweep, all weights at once.
 
 Dividing (x'_i − φ_i)/Ω_i leaves one Gram matrix ΨΨᵀ for all N rows of W, so that one Cholesky
-factorisation solves all N² weights. What a sweep knows is in :mod:`figures_lib.infer.unknowns`.
+factorisation solves for all N² weights. The data and the unknowns of a sweep are defined in
+:mod:`figures_lib.infer.unknowns`.
 """
 
 import torch
@@ -16,7 +17,7 @@ from figures_lib.infer.unknowns import Data, Estimate, Pools
 
 FLAT = 1e-6  # relative range below which a message is a constant
 RIDGE = 1e-6  # of the mean diagonal of the Gram matrix: float32 Cholesky needs no more
-ATTEMPTS = 6  # ridges that are tried, each ten times the one before
+ATTEMPTS = 6  # ridges to try, each ten times the previous one
 
 
 def solve_connectivity(
@@ -25,9 +26,14 @@ def solve_connectivity(
     """All weights at once: W = argmin Σ_t ‖(x' − φ)/Ω − W ψ‖² with zero diagonal.
 
     The minimiser without the constraint is U = C G⁻¹, with G = ΨΨᵀ and C = ((x' − φ)/Ω) Ψᵀ.
-    Where neurons share φ, the constraint is met exactly: row i of G⁻¹ is added so often that
-    it cancels u_ii. Where every neuron has its own φ_i, u_ii is simply dropped: in the solve
-    ψ_i(x_i) stands in for what φ_i still misses, which halves the number of sweeps.
+    Where neurons share φ, the constraint is met exactly: the multiple of row i of G⁻¹ that
+    cancels u_ii is subtracted. Where every neuron has its own φ_i, u_ii is simply dropped:
+    ψ_i(x_i) then absorbs what φ_i does not explain yet, which halves the number of sweeps.
+
+    Raises:
+        InferenceError: the Gram matrix has no inverse.
+
+    Source: equation (2), solved for W with φ, ψ and Ω given.
     """
     shard, weights = data.shard, torch.zeros_like(estimate.connectivity)
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
@@ -56,7 +62,7 @@ def solve_connectivity(
 
 
 def flat(low: Float[Tensor, " neuron"], high: Float[Tensor, " neuron"]) -> Bool[Tensor, " n"]:
-    """Which messages never leave the range from ``low`` to ``high`` that is a single value."""
+    """Which messages are constant, given the range of each from ``low`` to ``high``."""
     return high - low <= FLAT * torch.maximum(high.abs(), low.abs())
 
 
@@ -66,9 +72,9 @@ def inverse(
     """(G + ridge)⁻¹ without the silent neurons, whose rows and columns are 0.
 
     The message of a silent neuron is a constant, which the update function of the receiver
-    holds already. Where activities depend on one another, or there are fewer frames than
-    neurons, the ridge grows until the matrix has an inverse: the solution is then the smallest
-    one, and :func:`identifiability` says so.
+    already contains. If activities are linearly dependent, or there are fewer frames than
+    neurons, the ridge is raised until the matrix has an inverse. The solution is then the one
+    of least norm, and :func:`~figures_lib.infer.diagnosis.identifiability` reports it.
 
     Args:
         gram: the rows of ΨΨᵀ that belong to this process; overwritten.
@@ -76,7 +82,7 @@ def inverse(
         shard: the place of this process among others.
 
     Raises:
-        InferenceError: there is no inverse, because something is not finite.
+        InferenceError: no ridge gives an inverse, because a value is not finite.
     """
     if silent.any():
         _clear(gram, silent, shard)

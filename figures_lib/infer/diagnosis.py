@@ -1,4 +1,4 @@
-"""What activity cannot tell, and what runs away: found without the truth."""
+"""Checks without the truth: does inference diverge, and which weights are identifiable?"""
 
 from typing import Any
 
@@ -10,18 +10,18 @@ from figures_lib.errors import InferenceError
 from figures_lib.infer.connectivity import FLAT
 from figures_lib.recording import Recording
 
-CHECK_EVERY = 100  # steps between looks at a loss: each makes a GPU wait
-LARGEST_LOSS = 1e6  # of the variance that is to be explained; more has run away
+CHECK_EVERY = 100  # steps between checks of a loss: each makes a GPU wait
+LARGEST_LOSS = 1e6  # relative to the variance; a larger loss counts as diverged
 SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activity is computed
-DEPENDENT = 1e-6  # share of its variance that a neuron must not have in common with others
+DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
 SHOWN = 8  # neurons that a reason lists
 
 
 def check_recording(recording: Recording) -> None:
-    """Refuse a recording of which nothing can be learnt.
+    """Refuse a recording from which nothing can be inferred.
 
     Raises:
-        InferenceError: dx/dt of no neuron ever changes, or something is not finite.
+        InferenceError: dx/dt of no neuron ever changes, or a value is not finite.
     """
     sample = recording.derivative[:: max(1, len(recording.derivative) // 1000)]
     if not sample.isfinite().all():
@@ -33,10 +33,10 @@ def check_recording(recording: Recording) -> None:
 
 
 def check_training(name: str, step: int, steps: int, loss: Tensor) -> None:
-    """Stop a training that has run away, at most ``CHECK_EVERY`` steps later.
+    """Stop a training that has diverged, at most ``CHECK_EVERY`` steps later.
 
     Raises:
-        InferenceError: the loss is not finite, or far beyond its beginning.
+        InferenceError: the loss is not finite or exceeds ``LARGEST_LOSS``.
     """
     if step % CHECK_EVERY and step < steps - 1:
         return
@@ -49,18 +49,18 @@ def check_training(name: str, step: int, steps: int, loss: Tensor) -> None:
 
 
 def identifiability(recording: Recording) -> dict[str, Any]:
-    """Whose weights the activity cannot tell, whatever the method.
+    """Which neurons have weights that no method can infer from the activity.
 
     A sender is resolved if its activity is no combination of those of others: it has no share
     in the null space of the correlation matrix of all activities.
 
     Args:
-        recording: its activity is looked at.
+        recording: its activity and its gain are read.
 
     Returns:
         ``identifiability.rank``, the number of independent activities;
-        ``identifiability.unresolved_neurons``, how many senders cannot be told apart from
-        others; and ``identifiability.reasons``, a list of sentences, empty if there are none.
+        ``identifiability.unresolved_neurons``, the number of senders that cannot be
+        distinguished from others; and ``identifiability.reasons``, a list of sentences.
     """
     total, neurons = recording.activity.shape
     stride = max(1, total // max(SAMPLED, 4 * neurons))
@@ -78,8 +78,10 @@ def identifiability(recording: Recording) -> dict[str, Any]:
         reasons.append(f"{total} frames are too few for {neurons} neurons")
     elif (unresolved & ~silent).any():
         reasons.append(f"the activities of {_listed(unresolved & ~silent)} are not independent")
-    if (deaf := recording.gain == 0).any():
-        reasons.append(f"{_listed(deaf)} receive nothing (gain 0), so nothing tells their rows")
+    if (isolated := recording.gain == 0).any():
+        reasons.append(
+            f"{_listed(isolated)} receive nothing (gain 0), so their rows cannot be inferred"
+        )
     return {
         "identifiability.rank": rank,
         "identifiability.unresolved_neurons": int(unresolved.sum()),
@@ -90,7 +92,7 @@ def identifiability(recording: Recording) -> dict[str, Any]:
 def _null(
     correlation: Float[Tensor, "neuron neuron"],
 ) -> tuple[Bool[Tensor, " neuron"], int]:
-    """Neurons with a share in the null space, and the rank; one Cholesky if all is well."""
+    """Neurons with a share in the null space, and the rank; one Cholesky at full rank."""
     neurons = len(correlation)
     shifted = correlation - DEPENDENT * torch.eye(neurons, dtype=correlation.dtype)
     if not int(torch.linalg.cholesky_ex(shifted)[1]):

@@ -1,15 +1,15 @@
-"""What activity alone cannot tell, fixed by conventions that use no truth.
+"""The gauge: what activity alone cannot determine, fixed by conventions that use no truth.
 
-Equation (2) keeps its value under
+Equation (2) is invariant under
 
 (i)   ψ*_k → c·ψ*_k with W*_ij → W*_ij / c for every sender j of type k, and
 (ii)  Ω*_i → r_i·Ω*_i with W*_ij → W*_ij / r_i for every modulated neuron i.
 
 Convention (i): the largest magnitude of ψ* over the visited activity is 1, as in the figure.
 Convention (ii): the rows of W* come from one distribution, so the robust scale of every
-modulated row is made that of the rows without modulation, where Ω = 1 is known. N weights tell
-it to √(2/N) only; the rest is told by the field, which is smooth in space while the errors of
-neighbouring rows are independent (:func:`smooth_scales`).
+modulated row is set to that of the rows without modulation, where Ω = 1 is known. N weights
+determine it to √(2/N) only. The field improves on that: it is smooth in space, while the errors
+of neighbouring rows are independent (:func:`smooth_scales`).
 """
 
 import math
@@ -20,8 +20,8 @@ from torch import Tensor
 
 VISITED = (0.005, 0.995)  # quantiles of the activity between which functions are compared
 GRID = 201  # points of that range at which they are evaluated
-LENGTHS = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7)  # of the field [grid widths]
-TEXTURES = (0.0, 1e-3, 0.01, 0.03, 0.1, 0.3)  # share of the variance without smoothness
+LENGTHS = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7)  # correlation lengths [grid widths]
+TEXTURES = (0.0, 1e-3, 0.01, 0.03, 0.1, 0.3)  # shares of the variance that are not smooth
 
 
 def visited_grid(
@@ -30,7 +30,7 @@ def visited_grid(
     """Equidistant activities over the 0.5–99.5 % range that each type visits.
 
     Args:
-        activity: recorded activity; at most about 2000 frames of it are looked at.
+        activity: recorded activity; at most about 2000 frames of it are read.
         types: type of each neuron, 0…K−1.
     """
     sample = activity[:: max(1, len(activity) // 2000)]
@@ -56,14 +56,14 @@ def row_scales(
     The scale s_i solves mean_j ρ(w_ij/s_i) = c with ρ(u) = u²/(1 + u²); c is the value that
     the pooled unmodulated rows have at the median of their magnitudes. The estimate is
     consistent for any common distribution and is the maximum-likelihood one for Cauchy rows,
-    whose scale N entries cannot tell better than √(2/N).
+    for which no estimate from N entries has a relative error below √(2/N).
 
     Args:
         connectivity: rows of W before the convention.
         modulated: rows whose neuron receives the hidden field.
 
     Returns:
-        s_i for modulated rows, 1 for the others; all 1 if there is nothing to compare with.
+        s_i for modulated rows, 1 for the others; all 1 if either kind of row is missing.
     """
     scales = torch.ones(len(connectivity), device=connectivity.device)
     if not modulated.any() or modulated.all():
@@ -93,18 +93,18 @@ def scale_error(connectivity: Float[Tensor, "row neuron"], modulated: Tensor) ->
     pretended = torch.arange(len(rows), device=rows.device) % 2 == 0
     logarithms = row_scales(connectivity[rows], pretended)[pretended].log()
     spread = (logarithms - logarithms.median()).abs().median()
-    return 1.4826 * float(spread)  # of a normal distribution; strays do not count
+    return 1.4826 * float(spread)  # for a normal distribution; outliers do not count
 
 
 def smooth_scales(
     positions: Float[Tensor, "input 2"], field: Float[Tensor, "input window"], error: float
 ) -> Float[Tensor, " input"]:
-    """Factors that make the time mean of the field as smooth as it is likely to be.
+    """Corrections of the row scales by which the time mean of the field is smooth in space.
 
     The time mean of log Ω_i at (x_i, y_i) is taken as a Gaussian process, of Matérn-3/2
     covariance plus texture, observed with the independent errors of the row scales. Its
-    amplitude, length and texture are those of greatest likelihood; the posterior mean replaces
-    the observation. A field without smoothness is left as it is up to a common shrinkage.
+    amplitude, length and texture maximise the likelihood; the posterior mean replaces the
+    observation. A field that is not smooth stays as it is, up to a common shrinkage.
 
     Args:
         positions: (x, y) of the modulated neurons [grid widths].

@@ -2,9 +2,9 @@
 
 The sweeps leave tables: φ_i and ψ_j on knots of activity and Ω_i on windows of time. The
 networks of equation (2) are regressed on them by Adam: the MLPs φ*(a_i, x) and ψ*(a_j, x)
-with an embedding a_i for each neuron, and the SIREN Ω*(x, y, t). No frame of the recording
-is touched any more, so a step costs milliseconds. Of several processes each takes its share of
-every batch, and their gradients are summed; all draw the same batches.
+with an embedding a_i for each neuron, and the SIREN Ω*(x, y, t). The recording is not read
+again, so a step takes milliseconds. Several processes draw the same batches; each computes its
+share of a batch, and the gradients are summed.
 """
 
 import math
@@ -21,7 +21,7 @@ from figures_lib.learner import FieldNetwork, GraphNetwork
 from figures_lib.model.gnn import GNN
 from figures_lib.model.siren import Siren
 
-SNAPSHOTS = 9  # stages of the embedding cloud that are kept for the figure
+SNAPSHOTS = 9  # of the embeddings, kept for the figure
 EMBEDDING_RATE = 10.0  # learning rate of a_i relative to that of the MLPs
 
 
@@ -37,16 +37,19 @@ def fit_embedding(
     """Learn a_i, φ* and ψ* from the functions of every single neuron.
 
     Args:
-        config: steps, neurons a step and learning rate.
+        config: steps, neurons per step and learning rate.
         gnn: trained in place.
         knots: activity at the knots.
         update: φ_i at the knots.
         transfer: ψ_i at the knots.
         density: weight of each knot for each neuron.
-        shard: says which share of a batch is that of this process.
+        shard: determines the share of a batch that this process computes.
 
     Returns:
         Snapshots of all embeddings, from the initial to the final one.
+
+    Raises:
+        InferenceError: the training diverged.
     """
     networks = [*gnn.phi.parameters(), *gnn.psi.parameters()]
     groups: list[dict[str, Any]] = [
@@ -97,8 +100,11 @@ def fit_functions(
         types: type found for each neuron.
         knots: activity at the knots.
         update: φ_k at the knots.
-        transfer: ψ_k at the knots; one group, or one a receiver type.
+        transfer: ψ_k at the knots; one group, or one per receiver type.
         density: weight of each knot for each type.
+
+    Raises:
+        InferenceError: the training diverged.
     """
     with torch.no_grad():
         centres = torch.stack([gnn.embedding[types == k].mean(0) for k in range(len(update))])
@@ -108,12 +114,12 @@ def fit_functions(
     )
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, config.steps)
     x = knots.expand(len(update), -1)
-    weight = density + 0.02 / len(knots)  # a floor, so that rare activities stay sane
+    weight = density + 0.02 / len(knots)  # a floor: rare activities are fitted too
     spread = [
         (density * f**2).sum(-1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
     ]
     pairs = len(transfer) > 1
-    alone = Shard(len(types))  # a few tables: every process fits them, and finds the same
+    alone = Shard(len(types))  # few tables: all processes fit them, with equal results
     for step in range(config.steps):
         error = (gnn.update_function(centres, x) - update) / spread[0]
         loss = (weight * error**2).sum(1).mean()
@@ -135,14 +141,17 @@ def fit_field(
     """Train the field network on Ω of every modulated neuron and window.
 
     Args:
-        config: the network, steps, points a step and learning rate.
+        config: the network, steps, points per step and learning rate.
         positions: (x, y) of the modulated neurons of all shards.
-        field: Ω_i in each window of those that are here, dimensionless.
+        field: Ω_i in each window for the neurons of this process, dimensionless.
         times: centre of each window as a fraction of the recording.
-        first: which of all modulated neurons is the first one here.
+        first: index among all modulated neurons of the first one of this process.
 
     Returns:
         The trained SIREN.
+
+    Raises:
+        InferenceError: the training diverged.
 
     Source: equation (2); Sitzmann et al. 2020 for the network.
     """
@@ -182,7 +191,7 @@ def fit_field(
 
 
 def _transfer(gnn: GNN, sender: Tensor, x: Tensor, receiver: Tensor | None = None) -> Tensor:
-    """ψ* of a sender; a pair network without a receiver sees the sender on both sides."""
+    """ψ* of a sender; without a receiver, the pair variant takes the sender as both."""
     if gnn.config.transfer != "pair":
         return gnn.transfer_function(sender, x)
     return gnn.transfer_function(sender, x, receiver=sender if receiver is None else receiver)
@@ -194,7 +203,7 @@ def _step(
     schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
     shard: Shard,
 ) -> None:
-    """Step down the sum of the losses of all processes."""
+    """One step of the optimisers on the summed loss of all processes."""
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
     loss.backward()
@@ -206,7 +215,7 @@ def _step(
 
 
 def _sum_gradients(optimisers: Sequence[torch.optim.Optimizer], shard: Shard) -> None:
-    """One exchange for all parameters: they are small and many."""
+    """Sum the gradients over the processes, in one all_reduce for all parameters."""
     gradients = [
         parameter.grad
         for optimiser in optimisers

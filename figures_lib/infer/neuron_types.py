@@ -1,7 +1,7 @@
 """Neuron types from the shapes of the learned functions.
 
 Neurons of one type share φ* and ψ*. Once the per-neuron functions have converged, their
-shapes fall into tight groups; the number of groups is read off, not given.
+shapes fall into tight groups; the number of groups is inferred, not given.
 """
 
 import numpy as np
@@ -25,13 +25,13 @@ def cluster_functions(
 ) -> Int[Tensor, " neuron"]:
     """Group neurons by the shape of φ_i and ψ_i.
 
-    Average-linkage clustering of the distances between the functions. Only merges of two
-    groups of some size can separate types; the widest relative gap between the distances of
-    such merges tells where types end and noise begins. Strays join the nearest type.
+    Average-linkage clustering of the distances between the functions. Only merges of two large
+    groups can separate types; the widest relative gap between the distances of such merges
+    separates types from noise. Strays, in groups too small for a type, join the nearest one.
 
     Args:
-        update: φ_i at the knots; its free constant does not count.
-        transfer: ψ_i at the knots; its free scale does not count.
+        update: φ_i at the knots; an additive constant is ignored.
+        transfer: ψ_i at the knots; a factor is ignored.
         density: how often each neuron visits each knot; every row sums to 1.
         max_types: upper bound on the number of types.
 
@@ -54,14 +54,14 @@ def cluster_functions(
 
 
 def _cut(merges: np.ndarray, least: int, max_types: int) -> float:
-    """The distance below which merges stay within a type."""
+    """The distance below which merges are within a type."""
     sizes = np.concatenate([np.ones(len(merges) + 1), merges[:, 3]])
     smaller = sizes[merges[:, :2].astype(int)].min(1)
     between = merges[smaller >= least, 2][::-1]  # largest first
     within = merges[smaller < least, 2]
     if len(between) == 0:
         return np.inf
-    if len(between) == 1:  # nothing of some size merges within the two: compare with the rest
+    if len(between) == 1:  # no large groups merge within the two: use small ones
         between = np.append(between, np.quantile(within, 0.9) if len(within) else 0.0)
     ratios = (between[:-1] / between[1:].clip(min=1e-12))[: max_types - 1]
     wide = np.flatnonzero(ratios >= max(GAP, SIMILAR * ratios.max(initial=0)))
@@ -76,8 +76,8 @@ def shape_distances(
     """Distances of all pairs of neurons, each compared over the activity that both visit.
 
     With the weight r_ik·r_jk, r = √density, at knot k: the variance of φ_i − φ_j, plus
-    2 − 2|cos(ψ_i, ψ_j)|, each divided by its mean over all pairs. What a neuron rarely visits
-    is poorly known, and says nothing here.
+    2 − 2|cos(ψ_i, ψ_j)|, each divided by its mean over all pairs. At activities that a neuron
+    rarely visits its functions are poorly known and have little weight.
 
     Args:
         update: φ_i at the knots.

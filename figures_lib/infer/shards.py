@@ -1,9 +1,10 @@
 """One inference on several processes: each holds the neurons of its shard.
 
-A shard is some consecutive neurons: their activity, φ_i, ψ_i, Ω_i and rows of W. The rest is
-asked for when needed: messages ψ_j(x_j) are gathered a block of frames at a time, moments of
-what neurons share are summed, and the Gram matrix stays cut into rows while it is inverted.
-In a process by itself every exchange is the identity: there is one algorithm, not two.
+A shard is a range of consecutive neurons: their activity, φ_i, ψ_i, Ω_i and rows of W. The
+rest is exchanged when it is needed. The messages ψ_j(x_j) are collected by all_gather, one
+block of frames at a time; the moments of shared functions are summed by all_reduce; the Gram
+matrix stays divided by rows while it is inverted. In a single process every exchange is the
+identity, so there is one algorithm, not two.
 """
 
 import os
@@ -24,7 +25,13 @@ TIMEOUT = timedelta(minutes=30)  # the first process simulates while the others 
 
 @dataclass(frozen=True)
 class Shard:
-    """The neurons of a process, the one numbered ``rank`` of ``ranks`` that work together."""
+    """The neurons of one process of an inference.
+
+    Attributes:
+        neurons: N, of all processes together.
+        rank: number of the process, from 0.
+        ranks: number of processes.
+    """
 
     neurons: int
     rank: int = 0
@@ -32,13 +39,13 @@ class Shard:
 
     @classmethod
     def here(cls, neurons: int) -> "Shard":
-        """This process's share of so many neurons: all, unless it has joined others."""
+        """The shard of this process: all neurons, unless it has joined other processes."""
         if dist.is_available() and dist.is_initialized():
             return cls(neurons, dist.get_rank(), dist.get_world_size())
         return cls(neurons)
 
     def part(self, rank: int) -> slice:
-        """The neurons of a process."""
+        """The neurons of the process of a given rank."""
         return slice(self.neurons * rank // self.ranks, self.neurons * (rank + 1) // self.ranks)
 
     @property
@@ -48,7 +55,7 @@ class Shard:
 
     @property
     def first(self) -> int:
-        """Which of all neurons is the first one here."""
+        """Index of the first neuron of this process."""
         return self.own.start
 
     def all_reduce(self, values: Tensor) -> Tensor:
@@ -57,14 +64,14 @@ class Shard:
             dist.all_reduce(values)
         return values
 
-    def any(self, something: bool, device: str) -> bool:
-        """Whether any of the processes says so; all wait until the last one has come here."""
-        return bool(self.all_reduce(torch.tensor(float(something), device=device)))
+    def any(self, condition: bool, device: str) -> bool:
+        """Whether the condition holds in any process; waits for all of them."""
+        return bool(self.all_reduce(torch.tensor(float(condition), device=device)))
 
     def slabs(
         self, own: Shaped[Tensor, "own *rest"]
     ) -> Iterator[tuple[slice, Shaped[Tensor, "part *rest"]]]:
-        """The rows of one process after the other, and which neurons they belong to."""
+        """Broadcast the rows of one process after the other; yield its neurons and its rows."""
         for rank in range(self.ranks):
             part = self.part(rank)
             mine = rank == self.rank
@@ -72,7 +79,7 @@ class Shard:
             yield part, self.broadcast(slab, rank)
 
     def broadcast(self, values: Tensor, source: int) -> Tensor:
-        """What one process has, on all of them; the others give room for it."""
+        """The values of process ``source``, on all; the others pass a tensor of that shape."""
         if self.ranks > 1:
             values = values.contiguous()
             dist.broadcast(values, source)
@@ -83,14 +90,14 @@ class Shard:
         return own if self.ranks == 1 else torch.cat([slab for _, slab in self.slabs(own)])
 
     def gather(self, own: Shaped[Tensor, "own *rest"]) -> Shaped[Tensor, "_ *rest"]:
-        """The rows of all neurons in main memory on the first process, its own on another."""
+        """The rows of all neurons, in main memory, on the first process; elsewhere its own."""
         slabs = [slab.cpu() if self.rank == 0 else slab[:0] for _, slab in self.slabs(own)]
         return torch.cat(slabs) if self.rank == 0 else own.cpu()
 
     def reduce_scatter(
         self, values: Float[Tensor, "neuron *rest"]
     ) -> Float[Tensor, "own *rest"]:
-        """The sum over the processes, of which each receives the rows of its neurons."""
+        """Sum over the processes; each receives the rows of its own neurons."""
         if self.ranks > 1:
             for rank in range(self.ranks):
                 dist.reduce(values[self.part(rank)], rank)
@@ -100,13 +107,13 @@ class Shard:
 def inverse(
     matrix: Float[Tensor, "own neuron"], shard: Shard
 ) -> Float[Tensor, "own neuron"] | None:
-    """The inverse of a positive definite matrix, of which each process has its rows.
+    """The inverse of a positive definite matrix whose rows are divided among the processes.
 
-    Gauss–Jordan elimination with the diagonal block of one process after the other as pivot:
-    with a single process, one Cholesky factorisation.
+    Gauss–Jordan elimination with the diagonal block of one process after the other as pivot.
+    With a single process it is one Cholesky factorisation.
 
     Returns:
-        The rows of this process, or None, on all of them, if a pivot is not positive definite.
+        The rows of this process; None on all processes if a pivot is not positive definite.
     """
     sound = True
     matrix = matrix.clone() if shard.ranks > 1 else matrix
@@ -133,7 +140,7 @@ def inverse(
 def product(
     left: Float[Tensor, "row neuron"], right: Float[Tensor, "own column"], shard: Shard
 ) -> Float[Tensor, "row column"]:
-    """The matrix product with a right factor of which each process has its rows."""
+    """The matrix product whose right factor is divided by rows among the processes."""
     total = left.new_zeros(len(left), right.shape[1])
     for part, slab in shard.slabs(right):
         total.addmm_(left[:, part], slab)
@@ -142,7 +149,7 @@ def product(
 
 @contextmanager
 def joined(device: str) -> Iterator[Shard]:
-    """Join the processes that torchrun started, if it did; each takes its share of the machine.
+    """Join the processes that torchrun started, if any; each uses its share of the cores.
 
     Args:
         device: ``cpu`` or ``cuda``; with the latter every process has a GPU of its own.
@@ -161,7 +168,7 @@ def joined(device: str) -> Iterator[Shard]:
         if here > torch.cuda.device_count():
             raise ConfigError(
                 f"--nproc-per-node: {here} processes for {torch.cuda.device_count()} GPUs; "
-                "start one a GPU, or set device=cpu"
+                "start one per GPU, or set device=cpu"
             )
         torch.cuda.set_device(place)
     # torchrun allows one thread each, whatever the machine has

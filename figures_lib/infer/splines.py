@@ -1,7 +1,7 @@
 """Functions of one scalar as tables: values on knots, linear in between.
 
 φ*(a_i, ·) and ψ*(a_j, ·) are smooth functions of the activity x alone, so a table of a few
-dozen values a neuron replaces the network inside the sweeps: evaluating it costs two reads
+dozen values per neuron replaces the network inside the sweeps: evaluating it costs two reads
 however large the recording is, and fitting it is a small linear least-squares problem. The
 knots are equidistant in asinh(x/scale), dense where transfer functions bend and sparse in
 the tails.

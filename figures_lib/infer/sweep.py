@@ -94,7 +94,7 @@ def _solve_field(data: Data, estimate: Estimate, drive: list[Tensor]) -> Tensor:
         rest = block.derivative - evaluate(estimate.update, left, fraction)
         numerator.index_add_(1, data.window(block), (rest * received)[rows])
         denominator.index_add_(1, data.window(block), (received * received)[rows])
-    known = denominator > 0  # a window that holds no sampled frame keeps its Ω
+    known = denominator > 0  # a window without sampled frames keeps its Ω
     ratio = torch.where(known, numerator / denominator, estimate.field[rows])
     field[rows] = ratio.clamp(*FIELD_BOUNDS)
     return field
@@ -117,7 +117,7 @@ def _solve_transfer(
             project(out, back, left, fraction)
     weight = estimate.connectivity**2 * (estimate.field**2).mean(1, keepdim=True)
     mean = shard.all_reduce(weight.sum()) / shard.neurons
-    least = float(1e-12 * mean + 1e-30)  # who reaches nobody keeps its table
+    least = float(1e-12 * mean + 1e-30)  # a neuron that reaches no other keeps its table
     normal = _regularised(data)
     transfer = estimate.transfer.clone()
     for table, out, rows in zip(transfer, moment, estimate.receivers, strict=True):

@@ -20,9 +20,15 @@ BLOCK = 2048  # frames per block: its arrays stay in cache-friendly, reusable al
 
 @dataclass(frozen=True)
 class Block:
-    """Consecutively sampled frames, ready for the sweeps."""
+    """Consecutively sampled frames, ready for the sweeps.
 
-    position: Float[Tensor, "neuron time"]  # activity in units of knots
+    Attributes:
+        position: activity as a position on the axis [knots].
+        derivative: dx/dt, the regression target [1/time unit].
+        frame: index of each frame in the recording.
+    """
+
+    position: Float[Tensor, "neuron time"]
     derivative: Float[Tensor, "neuron time"]
     frame: Int[Tensor, " time"]
 
@@ -84,13 +90,21 @@ class Estimate:
 
     ψ has one table per receiver group: a single group of all neurons, unless the variant is
     ψ*(a_i, a_j, x_j), whose receiver groups are the types.
+
+    Attributes:
+        update: φ_i at the knots [1/time unit].
+        transfer: ψ_j at the knots, for each receiver group.
+        field: Ω_i in each window, scaled by every sweep to mean 1 per neuron.
+        receivers: indices of the neurons in each receiver group.
+        connectivity: W times the gain, until the gauge is fixed.
+        loss: unexplained fraction of the variance of x'.
     """
 
     update: Float[Tensor, "neuron knot"]
     transfer: Float[Tensor, "group neuron knot"]
     field: Float[Tensor, "neuron window"]
     receivers: tuple[Int[Tensor, " _"], ...]
-    connectivity: Float[Tensor, "neuron sender"]  # times the gain, until the gauge is fixed
+    connectivity: Float[Tensor, "neuron sender"]
     loss: float = float("inf")
 
 
@@ -112,7 +126,7 @@ class State:
 
 
 def sampling_stride(total: int, frames: int) -> int:
-    """Every how many of the recorded frames one is sampled, to read about ``frames``."""
+    """The stride at which about ``frames`` of the recorded frames are sampled."""
     return max(1, total // frames)
 
 
@@ -151,8 +165,8 @@ def prepare(
         power += ((derivative - mean) ** 2).sum()
         blocks.append(block)
     modulated = recording.modulated[shard.own].to(device)
-    whole = float(shard.all_reduce(power))
-    return Data(axis, tuple(blocks), total, windows, modulated, normal, whole, shard)
+    all_power = float(shard.all_reduce(power))
+    return Data(axis, tuple(blocks), total, windows, modulated, normal, all_power, shard)
 
 
 def network_input(
@@ -169,7 +183,7 @@ def network_input(
 def pooled(
     values: Float[Tensor, "neuron *rest"], pool: Tensor | None, shard: Shard
 ) -> Float[Tensor, "neuron *rest"]:
-    """Sum over the neurons of each pool in all shards, handed back to every member."""
+    """Sum over the neurons of each pool in all shards, returned for every member."""
     if pool is None:
         return values
     total = torch.zeros(int(pool.max()) + 1, *values.shape[1:], device=values.device)

@@ -1,9 +1,9 @@
 """How finely the hidden field is resolved in time: found from the recording.
 
 Ω is taken constant in M equal windows. Windows that are too long blur a field that changes;
-windows that are too short, or that do not begin where a movie shows its next image, learn
-from fewer frames than they could. The residual on frames that were left out tells them apart,
-and for a movie it names the frame rate: it falls by an order of magnitude at the true M.
+windows that are too short, or that do not begin where a movie shows its next image, estimate Ω
+from fewer frames than possible. The residual on left-out frames decides between them. For a
+movie it reveals the frame rate: it falls by an order of magnitude at the true M.
 """
 
 from dataclasses import replace
@@ -15,9 +15,9 @@ from torch import Tensor
 from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Data, Estimate, network_input
 
-ROWS = 128  # modulated neurons that are looked at
-LEAST_SAMPLES = 8  # sampled frames a window
-TOLERANCE = 2e-4  # share of what windows explain that may be lost for the sake of fewer
+ROWS = 128  # modulated neurons that are used, about
+LEAST_SAMPLES = 8  # sampled frames per window
+TOLERANCE = 2e-4  # share of the explained residual that may be lost for fewer windows
 
 
 def choose_windows(data: Data, estimate: Estimate) -> int:
@@ -25,7 +25,7 @@ def choose_windows(data: Data, estimate: Estimate) -> int:
 
     Every other sampled frame is left out in turn, Ω_i(window) = Σ m·y / Σ m² is estimated
     from the rest with y = x' − φ and m the network input, and the residual Σ (y − Ω·m)² of the
-    left-out frames is compared between all M. The truth is not looked at.
+    left-out frames is compared between all M. The truth is not used.
 
     Args:
         data: the sampled frames.
@@ -44,7 +44,7 @@ def choose_windows(data: Data, estimate: Estimate) -> int:
     counts = range(1, max(1, data.frames // LEAST_SAMPLES) + 1)
     falling = [
         _left_out_residual(sums, frame * count // data.total, count)
-        for count in reversed(counts)  # each fits into the memory that the last one freed
+        for count in reversed(counts)  # each fits into the memory that the previous one freed
     ]
     residuals = data.shard.all_reduce(torch.stack(falling).flip(0))
     best = residuals.min()

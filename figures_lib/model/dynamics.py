@@ -53,8 +53,8 @@ def product(
 ) -> Float[Tensor, " neuron"]:
     """Matrix times vector, which takes nearly all the time of a step.
 
-    On the CPU by NumPy, whose BLAS shares the rows among the cores; the one inside torch reads
-    the matrix with a single core where the processor is not of its maker.
+    On the CPU, NumPy computes it: its BLAS divides the rows among the cores, whereas torch's
+    (Intel's MKL) uses a single core on processors of other makers.
     """
     if matrix.is_cuda:
         return torch.mv(matrix, vector)
@@ -63,7 +63,7 @@ def product(
 
 @contextmanager
 def cores_left_to_product() -> Iterator[None]:
-    """Let torch use one thread: its others would wait busily on the cores of the product."""
+    """Limit torch to one thread: its idle threads would block the cores of the product."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -7,7 +7,7 @@ from torch.utils.checkpoint import checkpoint
 
 from figures_lib.learner import GraphNetwork
 
-PAIR_BUDGET = 2**24  # hidden values of the pair variant that may live at once
+PAIR_BUDGET = 2**24  # hidden values of the pair variant that are in memory at once
 
 
 class GNN(nn.Module):
@@ -15,15 +15,14 @@ class GNN(nn.Module):
 
     ``shared``: ψ*(x_j); ``sender``: ψ*(a_j, x_j); ``pair``: ψ*(a_i, a_j, x_j). The first two
     do not depend on the receiver, so ψ* is evaluated N times, not N², and the sum over
-    senders is a matrix product. The third is evaluated for some receivers at a time: a hidden
-    layer holds at most ``PAIR_BUDGET`` values, or those of one receiver, gradients or not.
+    senders is a matrix product. The third is evaluated for a few receivers at a time: a hidden
+    layer holds at most ``PAIR_BUDGET`` values (or those of one receiver), also for gradients.
 
     Args:
         config: variant of ψ*, sizes of the MLPs and of the embedding.
         neurons: N.
-        scale: typical magnitude of x; the MLPs see x divided by it.
-        connectivity: W to begin with, or the rows of it that one of several processes has;
-            zeros if none is given.
+        scale: typical magnitude of x; the MLPs are given x divided by it.
+        connectivity: initial W, or the rows of it that this process holds; zeros by default.
 
     Attributes:
         embedding: a_i, Float["neuron embedding"], dimensionless.
@@ -100,7 +99,7 @@ class GNN(nn.Module):
         x: Float[Tensor, "n x"],
         receiver: Float[Tensor, "n embedding"] | None = None,
     ) -> Float[Tensor, "n x"]:
-        """ψ*, what a neuron sends.
+        """ψ*, the message that a neuron sends.
 
         Args:
             embedding: a_j of the sender in each row, Float["n embedding"], dimensionless.

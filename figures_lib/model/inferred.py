@@ -1,4 +1,4 @@
-"""The inferred model and the record of how it was found."""
+"""The inferred model and the history of its inference."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -16,16 +16,16 @@ from figures_lib.model.siren import Siren
 
 @dataclass(frozen=True)
 class SweepReport:
-    """What one sweep reports.
+    """The outcome of one sweep.
 
     Attributes:
         index: running number of the sweep.
-        phase: "shared", "neuron" or "type": how many neurons share a function.
+        phase: "shared", "neuron" or "type": which neurons share a function.
         loss: unexplained fraction of the variance of x'.
         seconds: duration of the sweep [s].
         knots: activity at the knots of the tables.
         update: φ_i at the knots [1/time unit].
-        transfer: ψ_i at the knots, largest magnitude over the recording 1.
+        transfer: ψ_i at the knots, scaled to a largest magnitude of 1.
     """
 
     index: int
@@ -39,7 +39,7 @@ class SweepReport:
 
 @dataclass(frozen=True)
 class History:
-    """The course of an inference: every sweep, and the embedding cloud while it forms."""
+    """The course of an inference: every sweep, and the embeddings during their fit."""
 
     sweeps: tuple[SweepReport, ...]
     embedding_steps: Float[Tensor, "step neuron embedding"]
@@ -58,7 +58,7 @@ class Model:
         frames: length of the recording that time t = 0…1 spans [frames].
         windows: equal parts of the recording in which Ω* is constant.
         loss: unexplained fraction of the variance of x' with the final networks.
-        history: how it was found.
+        history: the sweeps and the fit of the embeddings.
     """
 
     gnn: GNN
@@ -73,7 +73,7 @@ class Model:
 
     @torch.no_grad()
     def update(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
-        """φ*(a_k, x) of each found type k at the given activities."""
+        """φ*(a_k, x) of each found type k at the given activities [1/time unit]."""
         return self.gnn.update_function(self._type_embedding(), x)
 
     @torch.no_grad()

@@ -15,7 +15,7 @@ class Siren(nn.Module):
     h_0 = (x, y, t) scaled to [−space_scale, space_scale]² × [−time_scale, time_scale],
     h_l = sin(ω₀·(A_l h_{l−1} + c_l)), s = A h_L + c.
     Weights start in U(−1/n, 1/n) in the first layer and U(−√(6/n)/ω₀, √(6/n)/ω₀) in the others,
-    n inputs a layer; the biases of the sine layers in U(−1/√n, 1/√n), that of the output at 1.
+    n inputs per layer; biases of the sine layers in U(−1/√n, 1/√n), that of the output at 1.
 
     Args:
         config: number and width of the sine layers, ω₀, and the scales of the coordinates.
@@ -37,7 +37,7 @@ class Siren(nn.Module):
             fan_in = layer.in_features
             bound = 1 / fan_in if index == 0 else math.sqrt(6 / fan_in) / config.omega
             nn.init.uniform_(layer.weight, -bound, bound)
-        nn.init.ones_(self.output.bias)  # Ω* starts near 1, its value where nothing modulates
+        nn.init.ones_(self.output.bias)  # Ω* starts near 1, its value without modulation
         scale = [config.space_scale, config.space_scale, config.time_scale]
         self.register_buffer("scale", torch.tensor(scale), persistent=False)
 

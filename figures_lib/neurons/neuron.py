@@ -1,4 +1,4 @@
-"""What a model of a neuron has to provide."""
+"""The interface of a neuron model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ class NeuronParameters(Section):
     """Parameters of one neuron type.
 
     Attributes:
-        gain: g of equation (1), by which a neuron multiplies what it receives.
+        gain: g of equation (1), the factor of the input that a neuron receives.
     """
 
     gain: Finite = 10.0
 
 
 def no_known_cause(neuron_types: Sequence[Any], time_step: float) -> str:
-    """What to change if activity grew without bound and nothing more is known."""
+    """The default advice if activity grew without bound: what to change."""
     return "lower simulation.noise, simulation.time_step, or the gain or self_coupling"
 
 
@@ -34,9 +34,9 @@ class NeuronModel:
     """The two functions of equation (1), and the parameters of a neuron type.
 
     Attributes:
-        parameters: section of one entry of ``neuron_types``; its fields are the parameters.
+        parameters: class of an entry of ``neuron_types``; its fields are the parameters.
         update: φ(x; parameters), the dynamics of a neuron by itself [1/time unit].
-        transfer: ψ(x; parameters), what a neuron of activity x sends, dimensionless.
+        transfer: ψ(x; parameters), the message that a neuron sends, dimensionless.
         likely_cause: parameters of the types and Δt → why activity grew without bound, and
             what to change, for the message of an error.
     """

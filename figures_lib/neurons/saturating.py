@@ -50,7 +50,7 @@ def likely_cause(neuron_types: Sequence[SaturatingNeuron], time_step: float) -> 
     if fastest >= 2:  # the limit of stability of Euler's method
         return f"simulation.time_step × decay is {fastest:.3g}, lower it below 2"
     if any(one.slope != 0 for one in neuron_types):
-        return "messages of a type with a slope have no bound, bring the slope or the gain to 0"
+        return "ψ of a type with a slope is unbounded, bring its slope or its gain closer to 0"
     return no_known_cause(neuron_types, time_step)
 
 

@@ -1,14 +1,15 @@
 """What an experiment needs: memory, disk, exchanges and operations, counted from its sizes.
 
-There is one model, for the refusal of what cannot fit, for the plan of many processes and for
-the benchmark. It counts the arrays that :mod:`figures_lib.simulate` and
-:mod:`figures_lib.infer` hold at the same time, in float32; a test holds it against the memory
-that an inference really takes.
+One model serves the refusal of experiments that cannot fit, the plan for many processes and the
+benchmark. It counts the arrays that :mod:`figures_lib.simulate` and :mod:`figures_lib.infer`
+hold at the same time, in float32; a test compares it with the memory that an inference takes.
 """
 
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,11 @@ from figures_lib.learner import Learner
 from figures_lib.simulate.integrate import CHUNK
 
 FLOAT = 4  # bytes of a float32
+SIZE = "simulation.neurons"  # keys that set the sizes of arrays
+SAMPLE = "simulation.neurons, inference.frames_per_neuron"
+KNOTS = "inference.knots, inference.type_knots"
+UNKNOWNS = "inference.type_knots, simulation.frames, inference.window"
+CURVES = "inference.knots, inference sweeps"
 RATE = 4e13  # float32 operations per second of a data-centre GPU: assumed
 LINK = 4e10  # bytes per second between two of them in different machines: assumed
 
@@ -32,7 +38,7 @@ class Need:
 
     Attributes:
         what: the arrays, in words.
-        keys: of the configuration, which set their size.
+        keys: of the configuration, by which their size is set.
         bytes: their size.
     """
 
@@ -43,15 +49,15 @@ class Need:
 
 @dataclass(frozen=True)
 class Cost:
-    """What an inference needs of one of the processes that share it.
+    """What an inference needs in one of its processes.
 
     Attributes:
         neurons: N.
         ranks: processes.
         needs: memory, by kind of array.
         exchange: bytes per sweep that are received or sent, by purpose.
-        operations: floating-point operations per sweep.
-        rate: operations per second, assumed.
+        operations: floating-point operations per sweep of this process.
+        rate: floating-point operations per second, assumed.
         link: bytes per second between two processes, assumed.
     """
 
@@ -85,66 +91,31 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
     Args:
         neurons: N.
         frames: of the recording.
-        learner: how many frames, knots and sweeps.
+        learner: its numbers of frames, knots and sweeps, and its networks.
         ranks: processes, at most N.
     """
-    settings, graph, field = learner.inference, learner.graph_network, learner.field_network
-    wanted = frames_per_sweep(settings, neurons)
-    sampled = math.ceil(frames / sampling_stride(frames, wanted))
+    settings = learner.inference
+    sampled = math.ceil(frames / sampling_stride(frames, frames_per_sweep(settings, neurons)))
     own = -(-neurons // ranks)
     others = neurons - own
-    series, slab, block = own * sampled, own * neurons, min(BLOCK, sampled)
+    block = min(BLOCK, sampled) * (8 * own + (3 * others if ranks > 1 else 0))
+    # of normal matrices: those of the visits, regularised and weighted ones, two of the solver
+    squares = settings.knots**2 + 5 * settings.type_knots**2
     windows = math.ceil(frames / settings.window)
-    groups = settings.max_types if graph.transfer == "pair" else 1
-    single = (settings.shared_sweeps + settings.neuron_sweeps) * settings.knots
-    curves = single + ROUNDS * settings.type_sweeps * settings.type_knots
-    layers = max(graph.phi_layers, graph.psi_layers)
-    batch = min(graph.batch, neurons) * settings.knots
+    groups = settings.max_types if learner.graph_network.transfer == "pair" else 1
+    unknowns = own * ((1 + groups) * settings.type_knots + windows)
+    curves = (settings.shared_sweeps + settings.neuron_sweeps) * settings.knots
+    curves += ROUNDS * settings.type_sweeps * settings.type_knots
     counts = (
-        (
-            "activity and derivative, on both sets of knots",
-            "simulation.neurons, inference.frames_per_neuron",
-            4 * series,
-        ),
-        ("network input", "simulation.neurons, inference.frames_per_neuron", series),
-        ("W: by neuron, old and new", "simulation.neurons", 3 * slab),
-        ("Gram matrix, inverse, right-hand sides", "simulation.neurons", 5 * slab),
-        (
-            "one block of frames: positions, messages, residuals",
-            "simulation.neurons",
-            (8 * own + (3 * others if ranks > 1 else 0)) * block,
-        ),
-        (
-            "normal matrices of the tables",
-            "inference.knots, inference.type_knots",
-            # those of the visits, their regularised and weighted copies, and two of the solver
-            own * (settings.knots**2 + 5 * settings.type_knots**2),
-        ),
-        (
-            "steps to extrapolate from",
-            "inference.type_knots, simulation.frames, inference.window",
-            4 * (DEPTH + 1) * own * ((1 + groups) * settings.type_knots + windows),
-        ),
-        (
-            "functions after every sweep",
-            "inference.knots, inference sweeps",
-            2 * neurons * curves,
-        ),
-        (
-            "training of the field network",
-            "field_network.layers, width and batch",
-            field.layers * field.width * (4 * field.width + 3 * field.batch),
-        ),
-        (
-            "training of the graph network",
-            "graph_network layers, width and batch",
-            layers * graph.width * (4 * graph.width + 3 * batch),
-        ),
-        (
-            "embeddings",
-            "graph_network.embedding",
-            4 * graph.embedding * (neurons + graph.width),
-        ),
+        ("activity and derivative, on both sets of knots", SAMPLE, 4 * own * sampled),
+        ("network input", SAMPLE, own * sampled),
+        ("W: by neuron, old and new", SIZE, 3 * own * neurons),
+        ("Gram matrix, inverse, right-hand sides", SIZE, 5 * own * neurons),
+        ("one block of frames: positions, messages, residuals", SIZE, block),
+        ("normal matrices of the tables", KNOTS, own * squares),
+        ("steps to extrapolate from", UNKNOWNS, 4 * (DEPTH + 1) * unknowns),
+        ("functions after every sweep", CURVES, 2 * neurons * curves),
+        *_training(learner, neurons),
     )
     exchange = {
         "messages, twice": 2 * others * sampled,
@@ -157,8 +128,27 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
         ranks,
         tuple(Need(what, keys, FLOAT * count) for what, keys, count in counts),
         {name: FLOAT * count for name, count in exchange.items()},
-        8 * slab * sampled + 4 * slab * neurons,
+        own * neurons * (8 * sampled + 4 * neurons),
     )
+
+
+def _training(learner: Learner, neurons: int) -> Iterator[tuple[str, str, int]]:
+    """Weights, moments of Adam and activations of the networks: what, keys and count."""
+    graph, field = learner.graph_network, learner.field_network
+    layers = max(graph.phi_layers, graph.psi_layers)
+    points = min(graph.batch, neurons) * learner.inference.knots
+    for what, keys, count in (
+        (
+            "field",
+            "field_network.layers, width and batch",
+            (field.layers, field.width, field.batch),
+        ),
+        ("graph", "graph_network layers, width and batch", (layers, graph.width, points)),
+    ):
+        depth, width, batch = count
+        yield f"training of the {what} network", keys, depth * width * (4 * width + 3 * batch)
+    size = 4 * graph.embedding * (neurons + graph.width)
+    yield "embeddings", "graph_network.embedding", size
 
 
 def shard_plan(neurons: int, ranks: int, frames: int | None = None) -> Cost:
@@ -167,7 +157,7 @@ def shard_plan(neurons: int, ranks: int, frames: int | None = None) -> Cost:
     Args:
         neurons: N.
         ranks: processes, at most N.
-        frames: of the recording; default as many as a sweep reads.
+        frames: of the recording; by default as many as a sweep reads.
     """
     learner = Learner()
     frames = frames_per_sweep(learner.inference, neurons) if frames is None else frames
@@ -175,18 +165,18 @@ def shard_plan(neurons: int, ranks: int, frames: int | None = None) -> Cost:
 
 
 def simulation_needs(experiment: Experiment) -> tuple[Need, ...]:
-    """Memory of the simulation; the recording goes to disk as it arises."""
+    """Memory of the simulation, whose recording is written to disk chunk by chunk."""
     settings = experiment.simulation
     pixels = experiment.external_input.images * max(1, settings.input_neurons)
     return (
         Need("W", "simulation.neurons", 2 * FLOAT * settings.neurons**2),
-        Need("frames in the making", "simulation.neurons", 4 * FLOAT * CHUNK * settings.neurons),
+        Need("frames of a chunk", "simulation.neurons", 4 * FLOAT * CHUNK * settings.neurons),
         Need("movie", "external_input.images, simulation.input_neurons", 2 * FLOAT * pixels),
     )
 
 
 def recording_bytes(neurons: int, frames: int) -> int:
-    """Disk that a recording takes: activity and derivative."""
+    """Size of a recording on disk, activity and derivative [bytes]."""
     return 2 * FLOAT * neurons * frames
 
 
@@ -194,17 +184,17 @@ def check_memory(experiment: Experiment) -> None:
     """Refuse an experiment whose arrays cannot fit.
 
     Raises:
-        ConfigError: the keys that ask for most, what is needed and what there is.
+        ConfigError: names the keys of the largest arrays, the memory needed and that present.
     """
     settings, have = experiment.simulation, psutil.virtual_memory().total
     inferring = inference_cost(settings.neurons, settings.frames, experiment.learner)
     for needs in (simulation_needs(experiment), inferring.needs):
         need = sum(one.bytes for one in needs)
         if need > have:
-            largest = max(needs, key=_bytes)
+            largest = max(needs, key=attrgetter("bytes"))
             raise ConfigError(
-                f"{largest.keys}: need at least {need / 1e9:.3g} GB of memory, this machine has "
-                f"{have / 1e9:.3g} GB; lower them"
+                f"{largest.keys}: need at least {need / 1e9:.3g} GB of memory, but this "
+                f"machine has {have / 1e9:.3g} GB; lower them"
             )
 
 
@@ -213,21 +203,17 @@ def check_disk(experiment: Experiment, folder: Path) -> None:
 
     Args:
         experiment: not yet simulated.
-        folder: of its results; need not exist.
+        folder: of its results; it need not exist.
 
     Raises:
-        ConfigError: the keys that ask for too much, what they ask for and what there is.
+        ConfigError: names the keys, the space needed and the space available.
     """
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
     need = recording_bytes(experiment.simulation.neurons, experiment.simulation.frames)
     have = shutil.disk_usage(folder).free
-    if need > have > 0:  # a file system that has no size at all says so when it is written
+    if need > have > 0:  # where no size is known, writing decides
         raise ConfigError(
             f"simulation.frames, simulation.neurons: the recording takes {need / 1e9:.3g} GB, "
             f"but --out has {have / 1e9:.3g} GB free; lower them or name another folder"
         )
-
-
-def _bytes(need: Need) -> int:
-    return need.bytes

@@ -1,4 +1,4 @@
-"""Files of results: whole or absent, written by one process at a time, checked when read."""
+"""Result files: complete or absent, written by one process at a time, checked when read."""
 
 import errno
 import hashlib
@@ -16,19 +16,19 @@ from filelock import FileLock, Timeout
 
 from figures_lib.errors import ConfigError, StorageError
 
-LOCK = ".lock"  # in a folder of results, while a process writes there
+LOCK = ".lock"  # file in a folder of results while a process writes there
 PATIENCE = 0.3  # seconds to wait for a lock whose holder is just ending
-REFUSALS = {  # by the disk: no program can go on, but the next one may
+REFUSALS = {  # errors of the file system, which the user can remedy
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
     *(errno.EIO, errno.ENOTDIR, errno.EEXIST),
 }
 
 
 def refusal(error: BaseException) -> str | None:
-    """What the disk says in an exception, or None if it is about something else."""
+    """The file-system error behind an exception, in words; None if there is none."""
     if isinstance(error, OSError) and error.errno in REFUSALS:
         return os.strerror(error.errno)
-    # as safetensors reports it, or shutil of one file of many
+    # safetensors, and shutil for several files, report the number in the text
     found = re.search(r"(?:\(os error |\[Errno )(\d+)[)\]]", str(error))
     if found and int(found.group(1)) in REFUSALS:
         return os.strerror(int(found.group(1)))
@@ -37,10 +37,10 @@ def refusal(error: BaseException) -> str | None:
 
 @contextmanager
 def writing(place: Path) -> Iterator[None]:
-    """Turn a refusal of the disk into one line that names the place.
+    """Turn an error of the file system into one line that names the path.
 
     Raises:
-        StorageError: the disk is full, or may not be written.
+        StorageError: the disk is full or not writable.
     """
     try:
         yield
@@ -50,18 +50,18 @@ def writing(place: Path) -> Iterator[None]:
             raise
         raise StorageError(
             f"{place}: cannot be written ({reason}); free some space or name another folder, "
-            "then give the same command again"
+            "then run the same command again"
         ) from None
 
 
 @contextmanager
 def exclusive(folder: Path, option: str = "--out", lock: str = LOCK) -> Iterator[None]:
-    """Hold a folder of results for this process alone; a killed process holds nothing.
+    """Lock a folder of results for this process; if it is killed, the lock is released.
 
     Args:
-        folder: made if need be.
-        option: of the command line, named if the folder cannot be had.
-        lock: name of the file in it that is held.
+        folder: created if it does not exist.
+        option: of the command line, which an error message names.
+        lock: name of the lock file in the folder.
 
     Raises:
         ConfigError: the folder cannot be written, or another process holds it.
@@ -72,15 +72,15 @@ def exclusive(folder: Path, option: str = "--out", lock: str = LOCK) -> Iterator
         held.acquire(timeout=PATIENCE)
     except Timeout:
         raise ConfigError(
-            f"{option}: {folder} is in use by process {_holder(note)}; wait for its end or "
-            "name another folder"
+            f"{option}: {folder} is in use by process {_holder(note)}; wait until it ends "
+            "or name another folder"
         ) from None
     except OSError as error:
         raise ConfigError(
             f"{option}: {folder} cannot be written ({error.strerror}); name another folder"
         ) from None
     try:
-        with suppress(OSError):  # a full disk has no room for a note, but may for a result
+        with suppress(OSError):  # the note is optional: the disk may be full
             note.write_text(str(os.getpid()), encoding="utf-8")
         yield
     finally:
@@ -91,7 +91,7 @@ def exclusive(folder: Path, option: str = "--out", lock: str = LOCK) -> Iterator
 
 
 def _holder(note: Path) -> str:
-    """The number of the process that holds a folder, as it noted it there."""
+    """The number of the process that holds a folder, from its note there."""
     try:
         return note.read_text(encoding="utf-8") or "unknown"
     except OSError:
@@ -99,7 +99,7 @@ def _holder(note: Path) -> str:
 
 
 def part_of(path: Path) -> Path:
-    """Where to write a file before it is renamed into its place; removes what the dead left."""
+    """The path of a file while it is written; removes those of processes that have ended."""
     for leftover in path.parent.glob(f".{path.stem}.*{path.suffix}"):
         if abandoned(leftover):
             leftover.unlink(missing_ok=True)
@@ -112,9 +112,9 @@ def owner() -> str:
 
 
 def abandoned(part: Path) -> bool:
-    """Whether no other living process writes ``.NAME.OWNER.*``, something unfinished.
+    """Whether the unfinished file ``.NAME.OWNER.*`` belongs to no other running process.
 
-    Nobody knows what lives on another machine.
+    The processes of other machines count as running.
     """
     process, _, machine = part.name.split(".")[2].partition("@")
     if machine and machine != owner().partition("@")[2]:
@@ -125,10 +125,10 @@ def abandoned(part: Path) -> bool:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file in one move, so that an interrupted process leaves no half file.
+    """Write a JSON file atomically, so that an interrupted process leaves no partial file.
 
     Raises:
-        StorageError: the disk is full, or may not be written.
+        StorageError: the disk is full or not writable.
     """
     part = part_of(path)
     try:
@@ -145,7 +145,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """Read what :func:`write_json` wrote.
 
     Raises:
-        ConfigError: it is not there, or something else.
+        ConfigError: the file cannot be read, or holds no JSON mapping.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
@@ -153,7 +153,7 @@ def read_json(path: Path) -> dict[str, Any]:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read ({reason:.120}); write it again") from None
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: expected a mapping, found {content!r:.60}; write it again")
+        raise ConfigError(f"{path}: expected a mapping (found {content!r:.60}); write it again")
     return content
 
 

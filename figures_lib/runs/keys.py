@@ -1,8 +1,8 @@
-"""Keys of stages: hashes of all that determines a result, so that no stale one is used.
+"""Keys of stages: hashes of all that determines a result, so that no stale one is reused.
 
 A stage is determined by the configuration that it reads, by the content of its input files, by
-its code and by the stage before it. Its code is everything that its entry module imports, and
-that is found from the imports themselves.
+its code and by the stage before it. Its code is its entry module and everything that this
+module imports, found from the import statements.
 """
 
 import hashlib
@@ -33,10 +33,10 @@ class Keys:
     """The keys of a run.
 
     Attributes:
-        simulate: of the recording and the truth.
-        infer: of the model.
-        score: of the scores.
-        config: of every setting that can change a result, whatever the code.
+        simulate: key of the recording and the truth.
+        infer: key of the model.
+        score: key of the scores.
+        config: hash of every setting that can change a result, independent of the code.
     """
 
     simulate: str
@@ -81,8 +81,8 @@ def digest(*parts: Any) -> str:
 def code_of(stage: str) -> set[str]:
     """The modules that determine a stage: its entry module and all that it imports.
 
-    What is imported late counts like all else; the face of the package does not, because it
-    imports everything and determines nothing.
+    Imports inside functions count as well. The ``__init__`` of the package does not count: it
+    imports everything and computes nothing.
 
     Args:
         stage: one of ``ENTRY``.
@@ -90,7 +90,7 @@ def code_of(stage: str) -> set[str]:
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     entry = ENTRY[stage]
     used = {entry, *graph.find_upstream_modules(entry)}
-    packages = {module.rpartition(".")[0] for module in used}  # imported on the way to them
+    packages = {module.rpartition(".")[0] for module in used}  # which Python imports first
     return (used | packages) - {PACKAGE}
 
 
@@ -105,7 +105,7 @@ def _module(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-# Read once, with the code itself: a file that is edited later is not what this process runs.
+# Read at import: if a file is edited later, this process still runs the earlier code.
 LOADED = {_module(path): file_digest(path) for path in (ROOT / PACKAGE).rglob("*.py")}
 
 
@@ -119,8 +119,8 @@ def _sources(experiment: Experiment) -> dict[str, str | None]:
 def _content(source: str | None) -> list[list[str]] | None:
     """Names and digests of the files that a reader reads, in its order.
 
-    The name of a single file does not count, but its ending, by which its reader is chosen.
-    An absent file is reported by its reader.
+    Of a single file only the suffix counts, by which its reader is chosen. A missing file is
+    skipped: its reader reports it.
     """
     if source is None:
         return None

@@ -11,14 +11,14 @@ import nbformat
 import papermill
 
 from figures_lib.paths import ROOT
-from figures_lib.runs.run import Run, input_files
 from figures_lib.runs.files import part_of
+from figures_lib.runs.run import Run, input_files
 
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
-VIEW = "application/vnd.jupyter.widget-view+json"  # what a notebook holds of a widget
+VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -31,15 +31,15 @@ def execute_notebooks(
 ) -> None:
     """Execute notebooks in order into the folder ``notebooks`` of a run.
 
-    They run in the root of the repository and are given relative paths, so that no executed
-    notebook holds a path of this machine.
+    They run in the root of the repository and receive relative paths, so that no executed
+    notebook contains a path of this machine.
 
     Args:
-        run: what they show; its hash is noted in every notebook.
+        run: whose results they show; its hash is stored in every notebook.
         config: its experiment file.
         overrides: dotted keys and values.
-        report: called with one line a notebook.
-        names: which notebooks.
+        report: called with one line before and one after each notebook.
+        names: of the notebooks.
 
     Raises:
         papermill.exceptions.PapermillExecutionError: a cell failed.
@@ -85,7 +85,7 @@ def _execute(
     folder: Path,
     about: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Execute one notebook in a folder; it is at its place when it is complete."""
+    """Execute one notebook in a folder; ``target`` appears only when it is complete."""
     part = part_of(target)
     try:
         notebook = papermill.execute_notebook(
@@ -95,9 +95,9 @@ def _execute(
             kernel_name=KERNEL["name"],
             cwd=str(folder),
             progress_bar=False,
-            extra_arguments=["--log-level=CRITICAL"],  # its end by interrupt is no error
+            extra_arguments=["--log-level=CRITICAL"],  # its interrupt is not an error
         )
-        notebook.metadata["kernelspec"] = KERNEL  # papermill leaves the author's in place
+        notebook.metadata["kernelspec"] = KERNEL  # papermill keeps the author's
         notebook.metadata.pop("papermill", None)  # it records the paths of this machine
         notebook.metadata |= about
         drop_widgets(notebook)
@@ -108,7 +108,7 @@ def _execute(
 
 
 def drop_widgets(notebook: nbformat.NotebookNode) -> None:
-    """Forget widgets, whose kernel is gone; what stands for them without one stays."""
+    """Remove widgets, whose kernel has ended; their still pictures stay."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):

@@ -1,4 +1,4 @@
-"""Where a run comes from: its settings, the machine, versions, checksums and the command."""
+"""The origin of a run: its settings, the machine, versions, checksums and the command."""
 
 import json
 import os
@@ -29,8 +29,8 @@ def provenance(
     Args:
         experiment: what was run.
         device: where it was computed.
-        config_hash: of its settings.
-        records: what is known of each stage, see :func:`figures_lib.runs.stages.read_record`.
+        config_hash: hash of its settings.
+        records: the record of each stage, see :func:`figures_lib.runs.stages.read_record`.
     """
     config = experiment.model_dump(mode="json")
     for section in ("connectivity", "external_input"):
@@ -75,10 +75,10 @@ def _commit() -> str | None:
 
 
 def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
-    """What the prose shows of ``provenance.json``; checksums as a table.
+    """The parts of ``provenance.json`` that the book shows, as text; checksums as a table.
 
     Raises:
-        KeyError: it is that of another version.
+        KeyError: another version of the package wrote it.
     """
     rows = [
         f"| {stage} | {name} | `{checksum}` |"
@@ -106,7 +106,7 @@ def command_for(config: dict[str, Any]) -> str:
     """The command that repeats a run: that of its profile, or that of all its settings.
 
     Args:
-        config: every setting of the run, as in ``provenance.json``; input files by their names.
+        config: every setting of the run, as in ``provenance.json``; input files by name only.
     """
     name, changes = _nearest(config)
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
@@ -117,7 +117,7 @@ def command_for(config: dict[str, Any]) -> str:
 
 
 def run_command(config: dict[str, Any], out: str) -> str:
-    """The command that executes a run: the nearest configuration file and what differs from it.
+    """The command that executes a run: the nearest configuration file and the differences.
 
     Args:
         config: as for :func:`command_for`.
@@ -131,7 +131,7 @@ def run_command(config: dict[str, Any], out: str) -> str:
 
 
 def _nearest(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The configuration file with the fewest differences from a run, and these."""
+    """The configuration file with the fewest differences from a run, and the differences."""
     changes = {
         f"config/{path.name}": dict(
             _changes(load_experiment(path).model_dump(mode="json"), config)

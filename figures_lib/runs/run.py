@@ -1,4 +1,4 @@
-"""A run: its stages, each computed once and kept under the hash of what determines it.
+"""A run: its stages, each computed once and kept under the hash of all that determines it.
 
 simulate → infer → score. The folder of a stage is named after its key
 (:mod:`figures_lib.runs.keys`). A changed parameter therefore never meets a stale result, and an
@@ -50,7 +50,11 @@ class Run:
     out: Path
 
     def check(self) -> None:
-        """Raise, early, the ConfigError of what cannot be used or cannot fit."""
+        """Check early that the inputs can be used and that memory and disk suffice.
+
+        Raises:
+            ConfigError: the first problem found.
+        """
         _ = self.device
         settings, inputs = self.experiment, self.experiment.simulation.input_neurons
         check_memory(settings)
@@ -66,7 +70,7 @@ class Run:
     def simulate(
         self, progress: Callable[[int, int], None] | None = None
     ) -> tuple[Recording, Truth]:
-        """The recording and the truth behind it, simulated unless already there."""
+        """The recording and its truth, simulated unless a complete result exists."""
 
         def compute(folder: Path) -> None:
             check_memory(self.experiment)
@@ -81,9 +85,9 @@ class Run:
         return Recording.load(folder / "recording"), Truth.load(folder / "truth")
 
     def infer(self, progress: Callable[[SweepReport], None] | None = None) -> Model:
-        """The inferred model; inference is handed the recording and nothing of the truth.
+        """The inferred model; inference receives the recording and nothing of the truth.
 
-        When the model is there already, ``progress`` is called with the sweeps that found it.
+        If a complete model exists, ``progress`` is called with the sweeps of its history.
         If inference diverges, the last good estimate is kept in ``last_good.safetensors``.
         """
         computed = []
@@ -111,11 +115,11 @@ class Run:
 
     @property
     def inferred(self) -> bool:
-        """Whether the model is there, complete and unchanged."""
+        """Whether a complete and unchanged model exists."""
         return damage(self.folder("infer")) is None
 
     def assist(self) -> None:
-        """Take part in an inference that the first of several processes keeps."""
+        """Take part in an inference whose result the first of several processes saves."""
         recording = self.folder("simulate") / "recording"
         infer(Recording.load(recording), self.experiment.learner, self.device)
 
@@ -135,32 +139,36 @@ class Run:
         return scores
 
     def metrics(self) -> dict[str, Any]:
-        """The content of ``metrics.json``, computed if need be."""
+        """The content of ``metrics.json``, computed if necessary."""
         self.score()
         return read_json(self.out / "metrics.json")
 
     def doubts(self) -> list[str]:
-        """Why some weights cannot be told from the activity; empty before there are scores."""
+        """Why some weights cannot be inferred from activity; empty before the run is scored."""
         file = self.out / "metrics.json"
         return read_json(file)["identifiability.reasons"] if file.exists() else []
 
     @property
     def device(self) -> str:
-        """Where to compute: ``cpu`` or ``cuda``."""
+        """Where to compute: ``cpu`` or ``cuda``.
+
+        Raises:
+            ConfigError: the configuration names a GPU, but there is none.
+        """
         if self._device_name == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device: 'cuda' was asked for but none is available; use 'auto'")
+            raise ConfigError("device: 'cuda' needs a GPU, but none is available; use 'auto'")
         return self._device_name
 
     @property
     def _device_name(self) -> str:
-        """As ``device``, also on a machine that only plans runs for others."""
+        """As ``device``, but unchecked: this machine may only plan runs for others."""
         if self.experiment.device == "auto":
             return "cuda" if torch.cuda.is_available() else "cpu"
         return self.experiment.device
 
     @property
     def finished(self) -> bool:
-        """Whether the metrics of this very configuration and code are there, undamaged."""
+        """Whether undamaged metrics of exactly this configuration and code exist."""
         if damage(self.folder("score")) is not None:
             return False
         try:
@@ -171,7 +179,7 @@ class Run:
 
     @cached_property
     def keys(self) -> Keys:
-        """The keys of the stages, with the input files as they are when first asked for."""
+        """The keys of the stages, with the input files as they are at the first call."""
         return keys_of(self.experiment, self._device_name)
 
     def key(self, stage: str) -> str:
@@ -179,12 +187,12 @@ class Run:
         return self.folder(stage).name
 
     def folder(self, stage: str) -> Path:
-        """Where the result of a stage belongs."""
+        """The folder for the result of a stage."""
         return self.out / "stages" / f"{stage}-{getattr(self.keys, stage)}"
 
     @property
     def config_hash(self) -> str:
-        """Hash of every setting that can change a result, whatever the code."""
+        """Hash of every setting that can change a result, independent of the code."""
         return self.keys.config
 
     def _metrics(
@@ -192,7 +200,7 @@ class Run:
     ) -> dict[str, Any]:
         known = {key: None if value != value else value for key, value in scores.items()}
         return {
-            **known,  # JSON has no NaN: without a movie there is no score of one
+            **known,  # JSON has no NaN, the score of a missing movie
             "time.simulate_s": done["simulate"]["seconds"],
             "time.infer_s": done["infer"]["seconds"],
             "time.total_s": sum(stage["seconds"] for stage in done.values()),
@@ -238,7 +246,7 @@ def open_run(
     folder = ROOT / "runs" / experiment.profile if out is None else find_input(out)
     try:
         return Run(experiment, folder.resolve())
-    except (OSError, RuntimeError) as error:  # links that lead in a circle
+    except (OSError, RuntimeError) as error:  # circular links
         raise ConfigError(f"out: {folder}: {error}; name another folder") from None
 
 
@@ -250,7 +258,7 @@ def input_files(experiment: Experiment) -> dict[str, str]:
 
 
 def _located(section: Located, name: str) -> Located:
-    """A section with its source as a file that is found from here."""
+    """A section whose source is found from the working directory or the repository."""
     if section.source is None:
         return section
     try:

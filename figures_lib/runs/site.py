@@ -87,37 +87,31 @@ def check_place(html: Path) -> None:
 
 def _check_records(run_folder: Path) -> None:
     """Refuse a run whose files are damaged, or come from different runs."""
-    metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
+    again = "execute `python -m figures_lib run` again"
+    name = run_folder.name
+    where = f"--run: {name}"
+    metrics, provenance = (read_json(run_folder / record) for record in RECORDS)
     try:
         provenance_texts(provenance)
         same = metrics["config_hash"] == provenance["config_hash"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(
-            f"--run: {run_folder.name} has records of another version ({error!r:.80}); execute "
-            "`python -m figures_lib run` again"
+            f"{where} has records of another version ({error!r:.80}); {again}"
         ) from None
     if not same:
-        raise ConfigError(
-            f"--run: metrics.json and provenance.json of {run_folder.name} are of different "
-            "configurations; execute `python -m figures_lib run` again"
-        )
-    for name in NOTEBOOKS:
-        path = run_folder / "notebooks" / f"{name}.ipynb"
+        what = "metrics.json and provenance.json are of different configurations"
+        raise ConfigError(f"{where}: {what}; {again}")
+    for path in (run_folder / "notebooks" / f"{page}.ipynb" for page in NOTEBOOKS):
+        what = f"--run: {path.name} of {name}"
         try:
             notebook = nbformat.read(path, as_version=4)
             nbformat.validate(notebook)
             of = notebook.metadata.get(RUN_HASH)
         except Exception as error:  # from JSONDecodeError to AttributeError
             reason = " ".join(str(error).split())
-            raise ConfigError(
-                f"--run: {path.name} of {run_folder.name} cannot be read ({reason:.80}); "
-                "execute `python -m figures_lib run` again"
-            ) from None
+            raise ConfigError(f"{what} cannot be read ({reason:.80}); {again}") from None
         if of != metrics["config_hash"]:
-            raise ConfigError(
-                f"--run: {path.name} of {run_folder.name} is of another configuration than "
-                "metrics.json; execute `python -m figures_lib run` again"
-            )
+            raise ConfigError(f"{what} is of another configuration than metrics.json; {again}")
 
 
 def substitutions(metrics: dict[str, Any]) -> dict[str, str]:

@@ -1,9 +1,9 @@
 """The folder of a stage: complete or absent, and checked before it is used again.
 
-A stage is written beside its place and renamed into it when complete, so that a killed run
-leaves nothing that could be mistaken for a result. ``done.json``, written last, holds the
-name of the stage, the checksum of every file and one of itself; a folder that does not match
-it is thrown away and computed again.
+A stage is written to a temporary folder, which is renamed when it is complete, so that a killed
+run leaves nothing that could be mistaken for a result. ``done.json``, written last, contains
+the name of the stage, the checksum of every file and one of itself; a folder that does not
+match it is deleted and computed again.
 """
 
 import hashlib
@@ -26,18 +26,18 @@ from figures_lib.runs.files import abandoned, file_digest, owner, read_json, wri
 RECORD = "done.json"
 logger = logging.getLogger(__name__)
 Signature = tuple[tuple[str, int, int], ...]  # name, size and time of change of every file
-_checked: dict[Path, Signature] = {}  # what this process has hashed, it need not hash again
+_checked: dict[Path, Signature] = {}  # folders that this process has hashed already
 
 
 def keep(folder: Path, compute: Callable[[Path], None]) -> Path:
-    """The complete folder of a stage; computes it beside its place and renames it in.
+    """The complete folder of a stage, computed if it does not exist or is damaged.
 
     Args:
-        folder: where the stage belongs, named after all that determines it.
-        compute: writes the files of the stage into the folder it is given.
+        folder: final folder of the stage, named after its key.
+        compute: writes the files of the stage into the temporary folder that it receives.
 
     Raises:
-        StorageError: the disk is full, or may not be written; nothing is left half.
+        StorageError: the disk is full or not writable; no partial result remains.
     """
     if folder.exists():
         problem = damage(folder)
@@ -63,15 +63,14 @@ def keep(folder: Path, compute: Callable[[Path], None]) -> Path:
     except OSError:
         if damage(folder) is not None:
             raise
-        shutil.rmtree(part)  # another process was first with the same result
+        shutil.rmtree(part)  # another process has finished the same result first
     return folder
 
 
 def damage(folder: Path) -> str | None:
     """What is wrong with the folder of a stage, or None if it is complete and unchanged.
 
-    Every file is hashed once in the life of a process, and again when its size or its time
-    of change is another.
+    A process hashes every file once, and again when its size or its time of change differs.
     """
     try:
         done = read_json(folder / RECORD)
@@ -85,7 +84,7 @@ def damage(folder: Path) -> str | None:
         return f"the result of {name}"
     if _checked.get(folder) == signature:
         return None
-    with ThreadPoolExecutor() as pool:  # hashing lets go of the interpreter
+    with ThreadPoolExecutor() as pool:  # hashing releases the interpreter lock
         found = pool.map(file_digest, [folder / file for file in known])
     for file, digest in zip(known, found, strict=True):
         if digest != known[file]:
@@ -95,12 +94,12 @@ def damage(folder: Path) -> str | None:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What is known of a complete stage: ``seconds``, ``peak_bytes``, ``sha256`` of files."""
+    """The record of a complete stage: ``seconds``, ``peak_bytes`` and ``sha256`` per file."""
     return read_json(folder / RECORD)
 
 
 def _compute(folder: Path, part: Path, compute: Callable[[Path], None]) -> None:
-    _forget_peak()
+    _reset_peak()
     started = time.perf_counter()
     compute(part)
     seconds = time.perf_counter() - started
@@ -125,7 +124,7 @@ def _facts(folder: Path, file: str) -> tuple[str, int, int]:
     return file, about.st_size, about.st_mtime_ns
 
 
-def _forget_peak() -> None:
-    """Let the peak of memory start anew: a worker of a sweep computes many runs."""
-    with suppress(OSError):  # other systems than Linux keep the peak of the whole process
+def _reset_peak() -> None:
+    """Reset the peak memory of this process: a worker of a sweep computes many runs."""
+    with suppress(OSError):  # only Linux can reset it
         Path("/proc/self/clear_refs").write_text("5")

@@ -1,1 +1,1 @@
-"""Scores: where the inferred model meets the truth."""
+"""Scores: the inferred model against the truth."""

@@ -1,4 +1,4 @@
-"""Noise-free roll-outs: does the learned model keep moving as the true one does?"""
+"""Noise-free roll-outs: does the learned model move as the true one does?"""
 
 import torch
 from jaxtyping import Float
@@ -22,8 +22,8 @@ def roll_out(
 ) -> Float[Tensor, "time neuron"]:
     """Integrate the learned equation (2) without noise.
 
-    φ* and ψ* are tabulated once, so that a step costs one matrix–vector product also for the
-    pair variant.
+    φ* and ψ* are tabulated once, so that a step costs one matrix–vector product, also for
+    the pair variant.
 
     Args:
         model: inferred model.
@@ -35,6 +35,8 @@ def roll_out(
 
     Returns:
         The activity of every neuron at every frame.
+
+    Source: equation (2).
     """
     reach = 1.5 * float(start.abs().max())
     axis = Axis(reach / 6, float(torch.asinh(torch.tensor(6.0))), KNOTS)

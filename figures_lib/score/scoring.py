@@ -2,8 +2,8 @@
 
 The true model is expressed in the convention of the inferred one before they are compared:
 ψ of each type is scaled to maximum 1 over the visited activity and the true weights of its
-senders by the inverse. Nothing of the truth rescales the rows of W* or Ω*; the scores named
-gauge-free do that on purpose, and are the limit of what the raw ones can reach.
+senders by the inverse. The rows of W* and Ω* are not rescaled to fit the truth, except for the
+scores named gauge-free, which are an upper limit of the raw ones.
 """
 
 import json
@@ -25,7 +25,7 @@ from figures_lib.score.rollout import roll_out
 from figures_lib.simulate.truth import Truth
 
 ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
-FIELD_FRAMES = 2000  # at most so many frames are compared between Ω* and Ω
+FIELD_FRAMES = 2000  # at which Ω* and Ω are compared, at most
 GAUGE_ROUNDS = 20  # alternating regressions that find the gauge-free scales
 LOSS_FRAMES = 256  # frames on which the final networks are evaluated
 
@@ -40,10 +40,10 @@ class Scores:
         connectivity_learned: W*.
         x: activity over the range that each true type visits.
         update_true: φ of each true type over ``x`` [1/time unit].
-        update_learned: φ* of the found type that covers each true type.
+        update_learned: φ* of the found type that is most common in each true type.
         transfer_true: ψ of each true type over ``x``, maximum 1.
         transfer_learned: ψ* likewise (mean over receiver types for the pair variant).
-        type_of_cluster: the true type that each found type covers.
+        type_of_cluster: the true type that is most common in each found type.
     """
 
     metrics: dict[str, float | int | list[str]]
@@ -146,7 +146,7 @@ def fit_scales(
 ) -> Float[Tensor, "neuron neuron"]:
     """Learned weights with the row and column scales that fit the truth best.
 
-    They are the part that activity alone cannot tell. Found by alternating regressions.
+    Activity alone cannot determine them. Found by alternating regressions.
     """
     true, scaled = true.double(), learned.double()
     for _ in range(GAUGE_ROUNDS):
@@ -164,7 +164,7 @@ def best_scales(true: Tensor, learned: Tensor, dim: int) -> Tensor:
 def match_types(
     found: Int[Tensor, " neuron"], true: Int[Tensor, " neuron"]
 ) -> tuple[float, Int[Tensor, " cluster"], Int[Tensor, " type"]]:
-    """Accuracy under the best one-to-one matching, and who covers whom.
+    """Match found and true types; accuracy under the best one-to-one matching.
 
     Returns:
         The share of neurons in matched types; for each found type the true type most common
@@ -194,7 +194,7 @@ def final_loss(recording: Recording, model: Model) -> float:
 def _functions(
     model: Model, x: Float[Tensor, "type x"], cluster_of_type: Int[Tensor, " type"]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """φ*, ψ* and the scale of ψ* of the found type that covers each true type."""
+    """φ*, ψ* and the scale of ψ* of the found type most common in each true type."""
     update, transfer, scales = [], [], []
     for grid, cluster in zip(x, cluster_of_type, strict=True):
         grids = grid.expand(int(model.types.max()) + 1, -1)
@@ -226,11 +226,11 @@ def _score_field(truth: Truth, model: Model) -> dict[str, float]:
 
 
 def _score_roll_out(recording: Recording, truth: Truth, model: Model) -> dict[str, float | int]:
-    """R² of a noise-free roll-out from a state that was never visited.
+    """R² of a noise-free roll-out from a state that is not in the recording.
 
-    The state takes each neuron's activity from another frame, so that it has the right
-    marginal distributions but is not part of the recording. The horizon is two time units,
-    over which a neuron forgets its own state but a trajectory has not yet diverged.
+    The state takes the activity of each neuron from a frame of its own, so that it has the
+    right marginal distributions but is not part of the recording. The horizon is two time
+    units: a neuron forgets its own state, but trajectories do not diverge yet.
     """
     total = len(recording.activity)
     frames = min(ROLLOUT_FRAMES, total)

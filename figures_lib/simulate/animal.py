@@ -13,11 +13,11 @@ def walking_animal(images: int, side: int, seed: int) -> Float[np.ndarray, "imag
 
     Args:
         images: number of images.
-        side: pixels a side.
-        seed: draws the background.
+        side: pixels per side.
+        seed: of the random background.
 
     Returns:
-        Images in arbitrary units; the animal's coat is dark, the background bright.
+        Float["image row column"] in arbitrary units, the animal darker than the background.
     """
     fine = side * SUPERSAMPLING
     across = (np.arange(fine) + 0.5) / fine
@@ -32,7 +32,7 @@ def walking_animal(images: int, side: int, seed: int) -> Float[np.ndarray, "imag
             np.cos(2 * np.pi * (kx * x + ky * y + drift * time) + phase)
             for (kx, ky), phase, drift in zip(waves, phases, drifts, strict=True)
         )
-        coat = 0.25 + 0.15 * np.sin(2 * np.pi * (3 * x + 2 * y))  # markings that move along
+        coat = 0.25 + 0.15 * np.sin(2 * np.pi * (3 * x + 2 * y))  # markings
         cover = _animal(x, y, time)
         picture = (1 - cover) * (0.75 + 0.06 * background) + cover * coat
         pictures[index] = picture.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING).mean((1, 3))

@@ -17,17 +17,17 @@ from figures_lib.simulate.movie import image_index
 from figures_lib.simulate.network import neuron_positions
 from figures_lib.simulate.truth import Truth, draw_truth, random_stream
 
-CHUNK = 100  # frames for which noise is drawn at once and after which divergence is checked
+CHUNK = 100  # frames whose noise is drawn at once; divergence is checked after each chunk
 Progress = Callable[[int, int], None]
-RUNAWAY = 1e6  # activity beyond which the dynamics has diverged
+RUNAWAY = 1e6  # activity beyond which the simulation counts as diverged
 
 
 @dataclass(frozen=True)
 class Chunk:
-    """Buffers of a stretch of the simulation; they keep their place in memory.
+    """Buffers of a chunk of consecutive frames; their addresses in memory never change.
 
     Attributes:
-        states: x at the first frame, which is given, and after every step.
+        states: x at the first frame, which is the input, and after every step.
         slopes: dx/dt at every frame [1/time unit].
         noise: σ·ξ, added after every step.
         field: Ω of every frame.
@@ -39,7 +39,7 @@ class Chunk:
     field: Float[Tensor, "step neuron"]
 
     def shortened(self, steps: int) -> "Chunk":
-        """The same buffers, of which only the first ``steps`` steps are used."""
+        """The same buffers, limited to the first ``steps`` steps."""
         return Chunk(
             self.states[: steps + 1],
             self.slopes[:steps],
@@ -58,11 +58,11 @@ def advance(chunk: Chunk, dynamics: Dynamics, time_step: float) -> None:
 
 
 def captured(step: Callable[[Chunk], None], chunk: Chunk) -> Callable[[Chunk], None]:
-    """A step over the whole chunk as one CUDA graph: the GPU launches its kernels by itself.
+    """All steps of a chunk as one CUDA graph, which launches their kernels without the CPU.
 
     A step of 2048 neurons is a dozen kernels of microseconds each, and launching them one by
     one would take longer than running them. The graph reads and writes the buffers of
-    ``chunk`` itself, so only this chunk may be given to the result.
+    ``chunk`` itself, so the returned function accepts this chunk only.
     """
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -88,14 +88,14 @@ def simulate(
     Args:
         experiment: what to simulate.
         device: where to simulate; the results are on the CPU.
-        progress: called now and then with (frames done, frames in all), warm-up included.
+        progress: called after every chunk with (frames done, all frames), warm-up included.
 
     Returns:
-        The recording, and the truth behind it.
+        The recording, and the truth that it was simulated from.
 
     Raises:
         ConfigError: the movie or the connectivity file cannot be used.
-        SimulationError: the activity became non-finite or ran away.
+        SimulationError: the activity became non-finite or exceeded ``RUNAWAY``.
     """
     truth, settings = draw_truth(experiment), experiment.simulation
     activity, change = torch.empty(2, settings.frames, settings.neurons)
@@ -113,9 +113,13 @@ def simulate_to_disk(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> tuple[Recording, Truth]:
-    """As :func:`simulate`, but the recording is written to a folder as it arises.
+    """As :func:`simulate`, but the recording is written to a folder chunk by chunk.
 
-    No more than a stretch of it is ever in memory; what is returned is mapped from the disk.
+    At most one chunk of it is in memory; the arrays returned are mapped from the disk.
+
+    Raises:
+        ConfigError, SimulationError: as :func:`simulate`.
+        OSError: the folder cannot be written, or the disk is full.
     """
     truth, settings = draw_truth(experiment), experiment.simulation
     shape = (settings.frames, settings.neurons)
@@ -137,7 +141,7 @@ def stretches(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> Iterator[tuple[Float[Tensor, "step neuron"], Float[Tensor, "step neuron"]]]:
-    """The recorded x and dx/dt, a stretch at a time; each is overwritten by the next."""
+    """Yield the recorded x and dx/dt, chunk by chunk; the next chunk overwrites both."""
     settings, inputs = experiment.simulation, experiment.simulation.input_neurons
     total = settings.warm_up + settings.frames
     image = image_index(torch.arange(settings.frames), settings.frames, len(truth.field))
@@ -155,7 +159,7 @@ def stretches(
     )
     run = captured(step, chunk) if chunk.noise.is_cuda else step
     source = random_stream(experiment, "noise")
-    chunk.states[-1] = torch.randn(settings.neurons, generator=source)  # alike on any device
+    chunk.states[-1] = torch.randn(settings.neurons, generator=source)  # equal on all devices
     if chunk.noise.device != source.device:
         source = random_stream(experiment, "noise", chunk.noise.device)
     for first in range(0, total, CHUNK):
@@ -193,7 +197,7 @@ def _recording(
 
 
 def _check(states: Tensor, first: int, experiment: Experiment) -> None:
-    """Stop what has run away; a negative frame is one of the warm-up."""
+    """Raise if the activity has diverged; negative frames belong to the warm-up."""
     sound = (states.abs() < RUNAWAY).all(1)
     if not sound.all():
         settings = experiment.simulation

@@ -23,13 +23,13 @@ def load_movie(
 
     Args:
         external_input: source file or None for the procedural movie, and the range.
-        side: pixels a side of the grid of input neurons.
+        side: pixels per side of the grid of input neurons.
         seed: draws the background of the procedural movie.
 
     Raises:
-        ConfigError: the file is missing, unreadable or no movie of finite positive values.
+        ConfigError: the file is missing, unreadable, or not a movie of finite positive values.
 
-    Source: Figure 3 a, f. The published movie is a float32 file that is taken as it is.
+    Source: Figure 3 a, f. The published movie is a float32 file, which is used unchanged.
     """
     if external_input.source is None:
         movie = walking_animal(external_input.images, side, seed)
@@ -44,7 +44,7 @@ def load_movie(
         )
     if np.issubdtype(raw.dtype, np.integer):
         movie = _rescale(movie, external_input)
-    elif raw.min() <= 0:  # before resampling, which averages a lone bad pixel away
+    elif raw.min() <= 0:  # before resampling, which would hide a single bad pixel
         raise ConfigError(
             f"{where}: smallest value {raw.min():.3g}, but Ω must be positive; "
             "store positive floats, or integers, which are scaled to the configured range"
@@ -74,7 +74,7 @@ def images_from_grid(
 def image_index(
     frame: Int[Tensor, "*frame"], frames: int, images: int
 ) -> Int[Tensor, "*frame"]:
-    """⌊(images − 1)·frame/frames⌋: the image shown at each frame."""
+    """The image shown at each frame: ⌊(images − 1)·frame/frames⌋."""
     return (images - 1) * frame // frames
 
 

@@ -1,4 +1,4 @@
-"""A movie that a user brings as a file, or as a folder of images."""
+"""Read the movie of a user from a file or from a folder of images."""
 
 import logging
 import math
@@ -14,11 +14,11 @@ import tifffile
 
 from figures_lib.errors import ConfigError
 
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # a bad file gets one line: ours
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our error alone is shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
-LARGEST = 2**32  # bytes of a movie, as its file claims, from which on it is refused
-COMPLETE = 0.9  # decoded share of the images that a video promises; less was cut short
+LARGEST = 2**32  # movies must be smaller, by their file headers [bytes]
+COMPLETE = 0.9  # of the announced images must decode, or the video counts as truncated
 
 
 def read_movie(path: Path, where: str) -> np.ndarray:
@@ -26,15 +26,15 @@ def read_movie(path: Path, where: str) -> np.ndarray:
 
     Args:
         path: .tif, .gif, .mp4, .npy, or a folder of images.
-        where: begins the message of an error.
+        where: the start of every error message.
 
     Raises:
-        ConfigError: it is missing, unreadable or no movie.
+        ConfigError: the file is missing, unreadable, or not a movie.
     """
     if not path.exists():
         raise ConfigError(f"{where}: no such file or folder; correct the path")
     try:
-        with warnings.catch_warnings():  # Pillow warns of images that are refused here anyway
+        with warnings.catch_warnings():  # of Pillow, about images that are refused here
             warnings.simplefilter("ignore")
             return _checked(_decode(path, where), where)
     except ConfigError:
@@ -45,7 +45,7 @@ def read_movie(path: Path, where: str) -> np.ndarray:
 
 
 def _decode(path: Path, where: str) -> np.ndarray:
-    """The movie as it is stored; what it claims to take is looked at before it is read."""
+    """The movie as it is stored; its size is checked in the header before it is read."""
     if path.is_dir():
         return _read_folder(path, where)
     suffix = path.suffix.lower()
@@ -59,7 +59,7 @@ def _decode(path: Path, where: str) -> np.ndarray:
         _refuse_huge(mapped.nbytes, where)
         return np.array(mapped)
     if suffix == ".gif":
-        _refuse_huge(_claimed([path], index=None), where)
+        _refuse_huge(_header_bytes([path], index=None), where)
         return iio.imread(path, index=None)
     if suffix == ".mp4":
         return _read_video(path, where)
@@ -71,7 +71,7 @@ def _decode(path: Path, where: str) -> np.ndarray:
 def movie_files(path: Path) -> list[Path]:
     """The files that :func:`read_movie` reads, in the order in which it reads them.
 
-    Hidden files of a folder, such as those that macOS leaves, are no images.
+    Hidden files of a folder, such as those that macOS creates, are skipped.
     """
     if not path.is_dir():
         return [path]
@@ -86,40 +86,41 @@ def movie_files(path: Path) -> list[Path]:
 def _read_folder(path: Path, where: str) -> np.ndarray:
     files = movie_files(path)
     if not files:
-        raise ConfigError(f"{where}: no images; the folder needs {IMAGE_SUFFIXES}")
-    _refuse_huge(_claimed(files), where)
+        known = ", ".join(IMAGE_SUFFIXES)
+        raise ConfigError(f"{where}: no images; put files ending in {known} into the folder")
+    _refuse_huge(_header_bytes(files), where)
     return np.stack([np.asarray(iio.imread(file)) for file in files])
 
 
-def _claimed(files: Sequence[Path], **which: Any) -> int:
-    """Bytes that the headers of some images claim."""
-    claims = [iio.improps(file, **which) for file in files]
-    return sum(math.prod(claim.shape) * claim.dtype.itemsize for claim in claims)
+def _header_bytes(files: Sequence[Path], **which: Any) -> int:
+    """Size of some images according to their headers [bytes]."""
+    properties = [iio.improps(file, **which) for file in files]
+    return sum(math.prod(one.shape) * one.dtype.itemsize for one in properties)
 
 
 def _read_video(path: Path, where: str) -> np.ndarray:
-    """All images of a video; one cut short is refused, though its decoder would not mind."""
+    """All images of a video; a truncated one is refused, which its decoder would accept."""
     about = iio.immeta(path, plugin="FFMPEG")
-    promised, (columns, rows) = round(about["duration"] * about["fps"]), about["size"]
-    _refuse_huge(promised * rows * columns * 3, where)
+    announced, (columns, rows) = round(about["duration"] * about["fps"]), about["size"]
+    _refuse_huge(announced * rows * columns * 3, where)
     movie = iio.imread(path, plugin="FFMPEG", index=None)
-    if len(movie) < COMPLETE * promised:
+    if len(movie) < COMPLETE * announced:
         raise ConfigError(
-            f"{where}: ends after {len(movie)} of {promised} images; export it again"
+            f"{where}: ends after {len(movie)} of {announced} images; export it again"
         )
     return movie
 
 
 def _numbered(file: Path) -> list[str | int]:
-    """Sorts names as people count: image 2 comes before image 10."""
+    """Sort key by which image 2 comes before image 10."""
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", file.name)]
 
 
 def _refuse_huge(size: int, where: str) -> None:
     if size >= LARGEST:
         raise ConfigError(
-            f"{where}: claims {size / 1e9:.1f} GB, less than {LARGEST / 1e9:.1f} GB are "
-            "accepted; shorten it or make its images smaller"
+            f"{where}: its header claims {size / 1e9:.1f} GB, but a movie must be below "
+            f"{LARGEST / 1e9:.1f} GB; shorten it or make its images smaller"
         )
 
 
@@ -132,10 +133,12 @@ def _checked(movie: np.ndarray, where: str) -> np.ndarray:
         grey = colours.mean(-1)
         movie = grey.round().astype(np.int64) if movie.dtype.kind in "iu" else grey
     if movie.ndim != 3 or 0 in movie.shape:
-        raise ConfigError(f"{where}: shape {movie.shape}; a movie is (image, row, column)")
+        raise ConfigError(
+            f"{where}: shape {movie.shape}; store an array of shape (image, row, column)"
+        )
     if movie.dtype.kind in "iu":
         return movie
-    with np.errstate(over="ignore"):  # what float32 cannot hold turns infinite
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite
         movie = movie.astype(np.float32)
     if not np.isfinite(movie).all():
         raise ConfigError(f"{where}: contains NaN or infinite values; replace them")

@@ -1,4 +1,4 @@
-"""The network: where the neurons lie, and the true connectivity W."""
+"""The network: the positions of the neurons and the true connectivity W."""
 
 import math
 from pathlib import Path
@@ -22,7 +22,7 @@ def draw_connectivity(
     Args:
         connectivity: distribution, scale and density, or the source file.
         neurons: N.
-        generator: source of randomness.
+        generator: of the random numbers.
 
     Raises:
         ConfigError: the source file cannot be used.

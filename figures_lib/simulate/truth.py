@@ -16,7 +16,7 @@ from figures_lib.neurons.neuron import NeuronModel, NeuronParameters, of_each_ne
 from figures_lib.simulate.movie import field_on_grid, image_index, load_movie
 from figures_lib.simulate.network import draw_connectivity
 
-STREAMS = ("connectivity", "types", "noise")  # of random numbers
+STREAMS = ("connectivity", "types", "noise")  # purposes with random numbers of their own
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,10 @@ def draw_truth(experiment: Experiment) -> Truth:
 def random_stream(
     experiment: Experiment, purpose: str, device: torch.device | str = "cpu"
 ) -> torch.Generator:
-    """Independent streams, so that changing one ingredient does not redraw the others.
+    """The random numbers for one purpose, so that changing it does not redraw the others.
 
     Args:
-        experiment: its seed.
+        experiment: supplies the seed.
         purpose: one of ``STREAMS``.
         device: where the numbers are drawn.
     """

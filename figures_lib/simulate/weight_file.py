@@ -1,4 +1,4 @@
-"""A connectivity matrix that a user brings as a file."""
+"""Read the connectivity matrix of a user from a file."""
 
 import zipfile
 from collections.abc import Sequence
@@ -12,17 +12,21 @@ from torch import Tensor
 
 from figures_lib.errors import ConfigError
 
-HEADERS = {  # of .npy files, by version
+HEADERS = {  # readers of .npy headers, by format version
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
 }
 
 
 def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
-    """W from a .npy, .npz or .safetensors file of one N×N matrix.
+    """Read W from a .npy, .npz or .safetensors file of one N×N matrix.
+
+    Args:
+        path: of the file.
+        neurons: N.
 
     Raises:
-        ConfigError: the file cannot be used.
+        ConfigError: the file cannot be read, or is not a finite real N×N matrix.
     """
     where = f"connectivity.source: {path}"
     try:
@@ -36,7 +40,7 @@ def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
         raise ConfigError(f"{where}: cannot be read ({reason:.120}); write it again") from None
     if not np.issubdtype(array.dtype, np.number) or np.iscomplexobj(array):
         raise ConfigError(f"{where}: entries of type {array.dtype}; write real numbers")
-    with np.errstate(over="ignore"):  # what float32 cannot hold turns infinite
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite
         weights = array.astype(np.float32, order="C")
     if not np.isfinite(weights).all():
         raise ConfigError(f"{where}: contains NaN or infinite entries; replace them")
@@ -44,7 +48,7 @@ def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
 
 
 def _decode(path: Path, neurons: int, where: str) -> np.ndarray:
-    """The matrix as it is stored; the shape in its header is looked at before it is read."""
+    """The matrix as it is stored; its shape is checked in the header before it is read."""
     if path.suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         _check_shape(array.shape, neurons, where)

@@ -1,4 +1,4 @@
-"""What a distribution of weights has to provide."""
+"""The interface of a distribution of weights."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ class Distribution:
     """A distribution of W_ij, independent and identical for all edges.
 
     Attributes:
-        draw: N, the truncation and a generator → Float["neuron neuron"] of unit scale; what
-            lies beyond ±truncation is set to 0 where tails are heavy.
+        draw: N, the truncation and a generator → Float["neuron neuron"] of unit scale;
+            distributions with heavy tails set entries beyond ±truncation to 0.
         scale: N → the factor that keeps the activity of N neurons bounded.
     """
 

@@ -15,7 +15,7 @@ def draw(
 
 
 def scale(neurons: int) -> float:
-    """1/√N: the summed input of a neuron then has the variance of a message."""
+    """1/√N: the summed input of a neuron then has the variance of a single message."""
     return neurons**-0.5
 
 
