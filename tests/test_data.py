@@ -246,6 +246,17 @@ def test_connectivity_files(tmp_path, suffix):
     assert np.array_equal(weights.numpy(), matrix)
 
 
+def test_connectivity_in_fortran_order(tmp_path):
+    """As ``np.save(W.T)`` writes it; all that follows needs rows that lie together."""
+    matrix = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
+    np.save(tmp_path / "w.npy", matrix.T)
+    source = Connectivity(source=str(tmp_path / "w.npy"))
+    weights = draw_connectivity(source, 6, torch.Generator())
+    np.fill_diagonal(matrix, 0)
+    assert np.array_equal(weights.numpy(), matrix.T)
+    assert weights.is_contiguous()
+
+
 @pytest.mark.parametrize(
     ("name", "content"),
     [
