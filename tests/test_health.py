@@ -10,7 +10,7 @@ from test_pipeline import FAST
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError, SimulationError
-from figures_lib.infer import algorithm, networks
+from figures_lib.infer import algorithm, fit_networks
 from figures_lib.infer.algorithm import infer
 from figures_lib.infer.connectivity import inverse
 from figures_lib.infer.diagnosis import identifiability
@@ -84,7 +84,7 @@ def test_a_runaway_simulation_is_stopped_within_100_frames(monkeypatch):
 def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, network):
     """Its loss is NaN from the second step on."""
     steps = []
-    real = networks.check_training
+    real = fit_networks.check_training
 
     def spoilt(name, step, total, loss):
         if name == network:
@@ -92,7 +92,7 @@ def test_a_runaway_training_is_stopped_within_100_steps(tiny, monkeypatch, netwo
             loss = loss * float("nan") if step >= 1 else loss
         real(name, step, total, loss)
 
-    monkeypatch.setattr(networks, "check_training", spoilt)
+    monkeypatch.setattr(fit_networks, "check_training", spoilt)
     experiment = load_experiment(TEST_CONFIG, FAST | {f"{network}.steps": 400})
     with pytest.raises(InferenceError, match=rf"lower {network}\.learning_rate") as error:
         infer(tiny[1], experiment.learner)

@@ -171,9 +171,11 @@ def test_each_group_of_receivers_has_its_own_scale(small, passed):
 def test_rows_are_rescaled_and_the_field_inversely(small, passed, monkeypatch):
     stage, recording, experiment = passed[-1], small.recording, small.experiment
     _, driven = assembly.scale_transfer(recording, stage, stage.types)
-    fitted, real = [], assembly.networks.fit_field
+    fitted, real = [], assembly.fit_networks.fit_field
     monkeypatch.setattr(
-        assembly.networks, "fit_field", lambda *given: (fitted.append(given), real(*given))[1]
+        assembly.fit_networks,
+        "fit_field",
+        lambda *given: (fitted.append(given), real(*given))[1],
     )
     found, _ = assembly.match_rows(recording, experiment.learner, stage, driven)
     rows = recording.modulated

@@ -94,7 +94,7 @@ def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, chan
     ("module", "stages"),
     [
         ("simulate.integrate", ["simulate", "infer", "score"]),
-        ("infer.networks", ["infer", "score"]),
+        ("infer.fit_networks", ["infer", "score"]),
         ("infer.gauge", ["infer", "score"]),
         ("score.scoring", ["score"]),
         ("draw.figures", []),

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from figures_lib.infer import gauge, networks
+from figures_lib.infer import fit_networks, gauge
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, locate
 from figures_lib.infer.unknowns import Data, Estimate, State
@@ -45,12 +45,12 @@ def assemble(
     connectivity, siren = match_rows(recording, learner, last, connectivity)
 
     knots = coarse.axis.values(device)
-    scale = networks.network_scale(knots, coarse.mean_density)
+    scale = fit_networks.network_scale(knots, coarse.mean_density)
     gnn = GNN(config, shard.neurons, scale, connectivity).to(device)
-    embedding_steps = networks.fit_embedding(
+    embedding_steps = fit_networks.fit_embedding(
         config, gnn, knots, *functions_of_neurons(coarse, single.estimate), shard
     )
-    networks.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
+    fit_networks.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
     gnn.connectivity = torch.nn.Parameter(shard.gather(connectivity))
     return Model(
         gnn=gnn.cpu(),
@@ -114,7 +114,7 @@ def match_rows(
     scales *= factors[shard.own]
     field = state.estimate.field[rows] * scales[rows, None]
 
-    siren = networks.fit_field(
+    siren = fit_networks.fit_field(
         learner.field_network,
         positions,
         field,
