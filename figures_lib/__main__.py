@@ -122,7 +122,12 @@ def command_parser() -> argparse.ArgumentParser:
 
 def _folder(text: str) -> Path:
     """A path at which a folder is, or can be made."""
-    if Path(text).exists() and not Path(text).is_dir():
+    try:
+        taken = Path(text).exists() and not Path(text).is_dir()
+    except OSError as error:  # a name that is too long
+        problem = f"--out: {text:.80}…: {error.strerror}; name another folder"
+        raise ConfigError(problem) from None
+    if taken:
         raise ConfigError(f"--out: {text} is a file; name a folder")
     return Path(text)
 

@@ -97,10 +97,10 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
         "sweeps",
     ),
     "book": (
-        *("notebooks", "benchmark", "walkthrough", "odd_runs", "site", "furniture", "pages"),
+        *("site", "notebooks", "furniture", "odd_runs", "walkthrough", "benchmark", "pages"),
         *("project", "security"),
     ),
-    "browser": ("widgets", "lab", "viewers", "pixels"),
+    "browser": ("viewers", "widgets", "lab", "pixels"),
 }
 SHARED = "FIGURES_LIB_TESTS"  # names the folder that all processes of a test run share
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory]()
