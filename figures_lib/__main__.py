@@ -125,10 +125,10 @@ def _folder(text: str) -> Path:
     try:
         taken = Path(text).exists() and not Path(text).is_dir()
     except OSError as error:  # a name that is too long
-        problem = f"--out: {text:.80}…: {error.strerror}; name another folder"
-        raise ConfigError(problem) from None
+        problem = f"{text:.80}…: {error.strerror}; name another folder"
+        raise argparse.ArgumentTypeError(problem) from None
     if taken:
-        raise ConfigError(f"--out: {text} is a file; name a folder")
+        raise argparse.ArgumentTypeError(f"{text} is a file; name a folder")
     return Path(text)
 
 
