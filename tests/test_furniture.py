@@ -277,12 +277,18 @@ def test_first_tap_shows_a_definition_and_the_second_follows(
 
 
 def test_what_a_page_could_not_show_or_run_fails_the_build(tmp_path: Path) -> None:
-    config = {"title": "A book", "execute": {"execute_notebooks": "off"}}
-    pages = ("# Start\n\n<button onclick='steal()'>", "# 1\n\n<div data-viewer='movie'></div>")
+    config = {
+        "title": "A book",
+        "execute": {"execute_notebooks": "off"},
+        "parse": {"myst_enable_extensions": ["substitution"]},
+    }
+    start = "# Start\n\n{{ connectivity_r2 }}\n\n<button onclick='steal()'>"
+    pages = (start, "# 1\n\n<div data-viewer='movie'></div>")
     with pytest.raises(SiteError) as error:
         small_book(tmp_path, config, *pages)
     assert "intro.md: WARNING: <button onclick='steal()'> would not work" in str(error.value)
     assert "02_simulate.html shows viewers/movie.js" in str(error.value)
+    assert "connectivity_r2" in str(error.value)  # a number that the run does not have
     assert str(tmp_path) not in str(error.value)
 
 

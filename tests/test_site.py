@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -19,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from figures_lib.errors import ConfigError
-from figures_lib.runs.site import SiteError, build_site, substitutions
+from figures_lib.runs.site import build_site, substitutions
 
 CONTENTS = (ROOT / "_toc.yml").read_text("utf-8")
 CHAPTERS = tuple(f"{name}.html" for name in re.findall(r"(?:root|file): (\S+)", CONTENTS))
@@ -381,17 +380,3 @@ def test_incomplete_run_is_refused_and_an_earlier_site_kept(tmp_path: Path) -> N
     with pytest.raises(ConfigError, match=r"metrics\.json is missing"):
         build_site(tmp_path / "run", html)
     assert (html / "index.html").read_text("utf-8") == "earlier"
-
-
-def test_unknown_substitution_fails_the_build(executed_run: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    (run / "notebooks").mkdir(parents=True)
-    for notebook in (executed_run / "notebooks").glob("*.ipynb"):
-        (run / "notebooks" / notebook.name).write_bytes(notebook.read_bytes())
-    metrics = json.loads((executed_run / "metrics.json").read_text("utf-8"))
-    del metrics["connectivity.r2"]
-    (run / "metrics.json").write_text(json.dumps(metrics), "utf-8")
-    shutil.copy(executed_run / "provenance.json", run)
-    with pytest.raises(SiteError, match="connectivity_r2"):
-        build_site(run, tmp_path / "html")
-    assert not (tmp_path / "html").exists()
