@@ -13,8 +13,10 @@ from figures_lib.section import Finite, Positive
 class SaturatingNeuron(NeuronParameters):
     """Parameters of one neuron type in the published dynamics.
 
-    dx/dt = −decay·x + self_coupling·tanh(x) + offset
-            + gain·Ω(t)·Σ_j W_ij·(tanh((x_j − threshold_j)/width_j) − slope_j·x_j)
+    Equation (1) with the names of the parameters::
+
+        dx/dt = −decay·x + self_coupling·tanh(x) + offset
+                + gain·Ω(t)·Σ_j W_ij·(tanh((x_j − threshold_j)/width_j) − slope_j·x_j)
 
     Symbols of the paper: decay = 1/τ [1/time unit], offset = b, gain = g,
     self_coupling = s, width = γ, threshold = h, slope = θ.
