@@ -173,6 +173,13 @@ class Experiment(Section, Generic[NeuronType]):
         )
 
 
+def input_files(experiment: Experiment) -> dict[str, str]:
+    """The files that an experiment reads, by the dotted keys that name them."""
+    external, weights = experiment.external_input, experiment.connectivity
+    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
+    return {key: path for key, path in sources.items() if path}
+
+
 def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Experiment:
     """Read and validate an experiment.
 

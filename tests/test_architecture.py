@@ -19,7 +19,7 @@ BREACHES = {  # module: a forbidden import, and the contract that it breaks
 }
 
 
-def _lint(folder):
+def lint(folder):
     command = [
         sys.executable,
         "-c",
@@ -39,7 +39,7 @@ def tree(tmp_path):
 
 
 def test_contracts_hold(tree):
-    answer = _lint(tree)
+    answer = lint(tree)
     assert answer.returncode == 0, answer.stdout
     assert "3 kept, 0 broken" in answer.stdout
 
@@ -49,7 +49,7 @@ def test_a_breach_of_a_contract_is_seen(tree, module):
     line, contract = BREACHES[module]
     path = tree / "figures_lib" / module
     path.write_text(f"{path.read_text()}\n{line}\n")
-    answer = _lint(tree)
+    answer = lint(tree)
     assert answer.returncode == 1
     broken = [line for line in answer.stdout.splitlines() if line.endswith("BROKEN")]
     assert any(contract in line for line in broken), answer.stdout

@@ -14,7 +14,7 @@ from typing import Any
 
 import grimp
 
-from figures_lib.config import Experiment
+from figures_lib.config import Experiment, input_files
 from figures_lib.paths import ROOT
 from figures_lib.runs.files import file_digest
 from figures_lib.simulate.movie_file import movie_files
@@ -54,9 +54,9 @@ def keys_of(experiment: Experiment, device: str) -> Keys:
     """
     learner = experiment.learner
     described = experiment.model_dump(exclude={"profile"})
-    contents = {name: _content(path) for name, path in _sources(experiment).items()}
-    for section, content in contents.items():
-        described[section]["source"] = content
+    for key, path in input_files(experiment).items():
+        section, name = key.split(".")
+        described[section][name] = _content(Path(path))
     simulate = digest(
         {name: described[name] for name in ("simulation", "neuron_model", "neuron_types")},
         {name: described[name] for name in ("connectivity", "external_input", "seed")},
@@ -109,21 +109,11 @@ def _module(path: Path) -> str:
 LOADED = {_module(path): file_digest(path) for path in (ROOT / PACKAGE).rglob("*.py")}
 
 
-def _sources(experiment: Experiment) -> dict[str, str | None]:
-    return {
-        "connectivity": experiment.connectivity.source,
-        "external_input": experiment.external_input.source,
-    }
-
-
-def _content(source: str | None) -> list[list[str]] | None:
+def _content(path: Path) -> list[list[str]]:
     """Names and digests of the files that a reader reads, in its order.
 
     Of a single file only the suffix counts, by which its reader is chosen. A missing file is
     skipped: its reader reports it.
     """
-    if source is None:
-        return None
-    path = Path(source)
     names = {file: file.name if path.is_dir() else file.suffix for file in movie_files(path)}
     return [[name, file_digest(file)] for file, name in names.items() if file.is_file()]

@@ -10,9 +10,10 @@ from typing import Any
 import nbformat
 import papermill
 
+from figures_lib.config import input_files
 from figures_lib.paths import ROOT
 from figures_lib.runs.files import part_of
-from figures_lib.runs.run import Run, input_files
+from figures_lib.runs.run import Run
 
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")

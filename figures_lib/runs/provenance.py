@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from figures_lib.config import Experiment, load_experiment
+from figures_lib.config import Experiment, input_files, load_experiment
 from figures_lib.paths import ROOT
 
 PROGRAM = ".venv/bin/python -m figures_lib"
@@ -33,9 +33,9 @@ def provenance(
         records: the record of each stage, see :func:`figures_lib.runs.stages.read_record`.
     """
     config = experiment.model_dump(mode="json")
-    for section in ("connectivity", "external_input"):
-        if config[section]["source"] is not None:
-            config[section]["source"] = Path(config[section]["source"]).name
+    for key, path in input_files(experiment).items():
+        section, name = key.split(".")
+        config[section][name] = Path(path).name
     return {
         "config": config,
         "config_hash": config_hash,

@@ -250,13 +250,6 @@ def open_run(
         raise ConfigError(f"out: {folder}: {error}; name another folder") from None
 
 
-def input_files(experiment: Experiment) -> dict[str, str]:
-    """The files that an experiment reads, by the dotted keys that name them."""
-    external, weights = experiment.external_input, experiment.connectivity
-    sources = {"external_input.source": external.source, "connectivity.source": weights.source}
-    return {key: path for key, path in sources.items() if path}
-
-
 def _located(section: Located, name: str) -> Located:
     """A section whose source is found from the working directory or the repository."""
     if section.source is None:

@@ -19,9 +19,10 @@ import torch
 from distributed import Client, Future, KilledWorker, LocalCluster, as_completed
 from tqdm import tqdm
 
+from figures_lib.config import input_files
 from figures_lib.errors import ConfigError
 from figures_lib.runs.keys import digest
-from figures_lib.runs.run import input_files, open_run
+from figures_lib.runs.run import open_run
 from figures_lib.studies.jobs import Job, one_line_of
 from figures_lib.studies.points import Point, Study
 from figures_lib.studies.results import NAME, REASON, STATUS, Row, Status, write_results
