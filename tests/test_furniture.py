@@ -2,6 +2,7 @@
 
 import importlib
 import re
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,8 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 from test_site import BY_HAND, CHAPTERS, CONTENT, PAGES, PHONE, seen_since, tap, visit
 
-from figures_lib.config import Experiment
+from figures_lib.__main__ import command_parser
+from figures_lib.config import Experiment, load_experiment
 from figures_lib.errors import ConfigError
 from figures_lib.infer import gauge
 from figures_lib.infer.splines import Axis
@@ -35,8 +37,9 @@ from figures_lib.simulate.truth import Truth
 
 EXTENSIONS = ROOT / "book" / "_ext"
 sys.path.append(str(EXTENSIONS))  # as jupyter-book does
-citation, glossary, policy = (
-    importlib.import_module(f"furniture.{name}") for name in ("citation", "glossary", "policy")
+citation, glossary, policy, run = (
+    importlib.import_module(f"furniture.{name}")
+    for name in ("citation", "glossary", "policy", "run")
 )
 
 NOT_SYMBOLS = (
@@ -369,6 +372,64 @@ def test_only_known_hosts_have_launch_buttons() -> None:
     assert book_settings(REPOSITORY)["launch_buttons"]["colab_url"]
     with pytest.raises(ConfigError, match=r"repository\.url: 'https://example\.org/a/b'"):
         book_settings("https://example.org/a/b")
+
+
+# The run that is shown
+
+
+def test_substitutions_are_rounded_as_the_prose_needs_them() -> None:
+    metrics = {
+        "connectivity.r2": 0.99443268,
+        "connectivity.slope": 1.01686742,
+        "time.infer_s": 3.55834,
+        "memory.peak_bytes": 486637568,
+        "types.n_found": 4,
+        "external_input.r2": None,  # without a movie
+        "device": "cpu",
+    }
+    assert run.substitutions(metrics) == {
+        "connectivity_r2": "0.9944",
+        "connectivity_slope": "1.017",
+        "time_infer_s": "3.6",
+        "memory_peak_bytes": "0.49",
+        "types_n_found": "4",
+        "external_input_r2": "–",
+        "device": "cpu",
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "command"),
+    [
+        ("fig3", {}, "make book PROFILE=paper"),
+        ("fig3_quick", {}, "make book PROFILE=quick"),
+        (
+            "fig3_quick",
+            {"simulation.noise": 0.5, "neuron_types.1.width": 3.0, "seed": 4},
+            "-p seed=4 -p simulation.noise=0.5 -p neuron_types.1.width=3.0 --out runs/quick",
+        ),
+        (
+            "fig3_test",
+            {"neuron_types": [{"decay": 1.0, "self_coupling": 1.0, "width": 9.0}]},
+            "",
+        ),
+        (
+            "fig3_untuned",
+            {},
+            "-m figures_lib run --config config/fig3_untuned.yaml --out runs/",
+        ),
+    ],
+)
+def test_the_command_of_a_run_repeats_it(
+    file: str, changes: dict[str, Any], command: str
+) -> None:
+    wanted = load_experiment(ROOT / "config" / f"{file}.yaml", changes)
+    found = run.command_for(wanted.model_dump(mode="json"))
+    assert command in found
+    if "figures_lib run" in found:
+        options = command_parser().parse_args(shlex.split(found)[3:])
+        overrides = dict(text.split("=", 1) for text in options.overrides)
+        assert load_experiment(ROOT / options.config, overrides) == wanted
 
 
 # How to cite

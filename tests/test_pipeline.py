@@ -4,7 +4,6 @@ import errno
 import inspect
 import json
 import re
-import shlex
 import subprocess
 import sys
 from itertools import count
@@ -19,13 +18,10 @@ from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
 from figures_lib import paths
-from figures_lib.__main__ import command_parser
-from figures_lib.config import load_experiment
 from figures_lib.draw.saving import save_figure
 from figures_lib.errors import ConfigError, StorageError
 from figures_lib.runs import files, keys, stages
 from figures_lib.runs import run as run_module
-from figures_lib.runs.provenance import command_for
 from figures_lib.runs.run import open_run
 from figures_lib.show import viewers
 
@@ -258,38 +254,6 @@ def test_overrides_may_be_text():
     """As ``papermill -p overrides '{simulation.noise: 0.5}'`` passes them."""
     run = open_run(TEST_CONFIG, None, "{simulation.noise: 0.5, seed: 3}")
     assert (run.experiment.simulation.noise, run.experiment.seed) == (0.5, 3)
-
-
-@pytest.mark.parametrize(
-    ("file", "changes", "command"),
-    [
-        ("fig3", {}, "make book PROFILE=paper"),
-        ("fig3_quick", {}, "make book PROFILE=quick"),
-        (
-            "fig3_quick",
-            {"simulation.noise": 0.5, "neuron_types.1.width": 3.0, "seed": 4},
-            "-p seed=4 -p simulation.noise=0.5 -p neuron_types.1.width=3.0 --out runs/quick",
-        ),
-        (
-            "fig3_test",
-            {"neuron_types": [{"decay": 1.0, "self_coupling": 1.0, "width": 9.0}]},
-            "",
-        ),
-        (
-            "fig3_untuned",
-            {},
-            "-m figures_lib run --config config/fig3_untuned.yaml --out runs/",
-        ),
-    ],
-)
-def test_the_command_of_a_run_repeats_it(file, changes, command):
-    wanted = load_experiment(ROOT / "config" / f"{file}.yaml", changes)
-    found = command_for(wanted.model_dump(mode="json"))
-    assert command in found
-    if "figures_lib run" in found:
-        options = command_parser().parse_args(shlex.split(found)[3:])
-        overrides = dict(text.split("=", 1) for text in options.overrides)
-        assert load_experiment(ROOT / options.config, overrides) == wanted
 
 
 @pytest.mark.parametrize("writer", ["json", "figure", "viewer"])

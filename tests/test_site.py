@@ -18,7 +18,7 @@ from selenium.webdriver.remote.webelement import WebElement
 from selenium.webdriver.support.ui import WebDriverWait
 
 from figures_lib.errors import ConfigError
-from figures_lib.runs.site import build_site, substitutions
+from figures_lib.runs.site import build_site
 
 CONTENTS = (ROOT / "_toc.yml").read_text("utf-8")
 CHAPTERS = tuple(f"{name}.html" for name in re.findall(r"(?:root|file): (\S+)", CONTENTS))
@@ -351,25 +351,6 @@ def test_no_page_names_a_folder_of_this_machine(site: Site) -> None:
         text = path.read_text("utf-8")
         assert str(ROOT) not in text, path.name
         assert str(Path.home()) + "/" not in text, path.name
-
-
-def test_substitutions_are_rounded_as_the_prose_needs_them() -> None:
-    metrics = {
-        "connectivity.r2": 0.99443268,
-        "connectivity.slope": 1.01686742,
-        "time.infer_s": 3.55834,
-        "memory.peak_bytes": 486637568,
-        "types.n_found": 4,
-        "device": "cpu",
-    }
-    assert substitutions(metrics) == {
-        "connectivity_r2": "0.9944",
-        "connectivity_slope": "1.017",
-        "time_infer_s": "3.6",
-        "memory_peak_bytes": "0.49",
-        "types_n_found": "4",
-        "device": "cpu",
-    }
 
 
 def test_incomplete_run_is_refused_and_an_earlier_site_kept(tmp_path: Path) -> None:

@@ -1,20 +1,16 @@
-"""The origin of a run: its settings, the machine, versions, checksums and the command."""
+"""The origin of a run: its settings, the machine, versions and checksums."""
 
-import json
 import os
 import platform
-import re
-import shlex
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from figures_lib.config import Experiment, input_files, load_experiment
+from figures_lib.config import Experiment, input_files
 from figures_lib.paths import ROOT
 
-PROGRAM = ".venv/bin/python -m figures_lib"
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
 
 
@@ -72,84 +68,3 @@ def _commit() -> str | None:
     except (OSError, subprocess.CalledProcessError):
         return None
     return answer.stdout.strip()
-
-
-def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
-    """The parts of ``provenance.json`` that the book shows, as text; checksums as a table.
-
-    Raises:
-        KeyError: another version of the package wrote it.
-    """
-    rows = [
-        f"| {stage} | {name} | `{checksum}` |"
-        for stage, files in provenance["stages"].items()
-        for name, checksum in files.items()
-    ]
-    config = provenance["config"]
-    seed, movie = config["seed"] + 1, {**config["external_input"], "source": "MOVIE.tif"}
-    commands = {
-        "command": command_for(config),
-        "command_seed": run_command({**config, "seed": seed}, f"runs/seed{seed}"),
-        "command_bench": f"{PROGRAM} bench --json runs/{config['profile']}/benchmark.json",
-        "command_movie": run_command({**config, "external_input": movie}, "runs/movie"),
-    }
-    return {
-        **{name: f"`{command}`" for name, command in commands.items()},
-        "commit": f"`{provenance['commit']}`",
-        **{name: str(provenance[name]) for name in ("python", "processor", "cores")},
-        "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
-        "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
-    }
-
-
-def command_for(config: dict[str, Any]) -> str:
-    """The command that repeats a run: that of its profile, or that of all its settings.
-
-    Args:
-        config: every setting of the run, as in ``provenance.json``; input files by name only.
-    """
-    name, changes = _nearest(config)
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    profile = re.search(rf"^CONFIG_(\w+) = {re.escape(name)}$", makefile, re.M)
-    if profile and not changes:
-        return f"make book PROFILE={profile.group(1)}"
-    return run_command(config, f"runs/{config['profile']}")
-
-
-def run_command(config: dict[str, Any], out: str) -> str:
-    """The command that executes a run: the nearest configuration file and the differences.
-
-    Args:
-        config: as for :func:`command_for`.
-        out: folder of the results.
-    """
-    name, changes = _nearest(config)
-    overrides = "".join(
-        f" -p {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in changes.items()
-    )
-    return f"{PROGRAM} run --config {name}{overrides} --out {out}"
-
-
-def _nearest(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-    """The configuration file with the fewest differences from a run, and the differences."""
-    changes = {
-        f"config/{path.name}": dict(
-            _changes(load_experiment(path).model_dump(mode="json"), config)
-        )
-        for path in sorted((ROOT / "config").glob("*.yaml"))
-    }
-    return min(changes.items(), key=lambda item: len(item[1]))
-
-
-def _changes(file: Any, run: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    """The dotted keys on which a run differs from a file, and its values."""
-    if isinstance(run, dict) and isinstance(file, dict):
-        parts = [(file.get(name, ...), value, str(name)) for name, value in run.items()]
-    elif isinstance(run, list) and isinstance(file, list) and len(run) == len(file):
-        parts = [(*pair, str(at)) for at, pair in enumerate(zip(file, run, strict=True))]
-    else:
-        if file != run:
-            yield key, run
-        return
-    for before, after, name in parts:
-        yield from _changes(before, after, f"{key}.{name}" if key else name)

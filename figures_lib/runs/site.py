@@ -11,20 +11,20 @@ from typing import Any
 import nbformat
 import yaml
 
+from figures_lib.config import Experiment
 from figures_lib.errors import ConfigError
 from figures_lib.paths import ROOT
 from figures_lib.runs.files import read_json
 from figures_lib.runs.notebooks import NOTEBOOKS, RUN_HASH
-from figures_lib.runs.provenance import provenance_texts
 
 FRONT_PAGE = "book/intro.html"
 PARAMETERS = {  # cells that a reader may open, and what invites to it
     "parameters": "Show the default parameters",
     "injected-parameters": "Show the parameters of this run",
 }
+TEXTS = ("*.md", "*.bib", "*.json")
 RECORDS = ("metrics.json", "provenance.json")
 VIEWERS = "_static/viewers"  # their scripts
-RUN_FILES = "run"  # folder of the site that holds what can be downloaded
 COLOURS = r"\x1b\[[\d;]*m"
 HOSTS = ("https://github.com/", "https://gitlab.com/")  # that the theme has launch buttons for
 
@@ -65,9 +65,6 @@ def build_site(run_folder: Path, html: Path) -> Path:
         source = Path(folder)
         _assemble(run_folder, source)
         built = build_book(source)
-        for path in downloads(run_folder):
-            (built / RUN_FILES / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(run_folder / path, built / RUN_FILES / path)
         put_in_place(built, html)
     return html / "index.html"
 
@@ -92,9 +89,9 @@ def _check_records(run_folder: Path) -> None:
     where = f"--run: {name}"
     metrics, provenance = (read_json(run_folder / record) for record in RECORDS)
     try:
-        provenance_texts(provenance)
+        Experiment.model_validate(provenance["config"])
         same = metrics["config_hash"] == provenance["config_hash"]
-    except (KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(
             f"{where} has records of another version ({error!r:.80}); {again}"
         ) from None
@@ -112,11 +109,6 @@ def _check_records(run_folder: Path) -> None:
             raise ConfigError(f"{what} cannot be read ({reason:.80}); {again}") from None
         if of != metrics["config_hash"]:
             raise ConfigError(f"{what} is of another configuration than metrics.json; {again}")
-
-
-def substitutions(metrics: dict[str, Any]) -> dict[str, str]:
-    """Metrics as the texts that the prose shows: ``connectivity.r2`` → ``connectivity_r2``."""
-    return {key.replace(".", "_"): _shown(key, value) for key, value in metrics.items()}
 
 
 def launchable(config: dict[str, Any]) -> dict[str, Any]:
@@ -142,41 +134,10 @@ def launchable(config: dict[str, Any]) -> dict[str, Any]:
     return {**config, "launch_buttons": buttons}
 
 
-def downloads(run_folder: Path) -> list[Path]:
-    """What readers may take from a run, relative to its folder."""
-    kinds = ("*.json", "notebooks/*.ipynb", "figures/*.svg", "figures/*.png")
-    return [
-        path.relative_to(run_folder) for kind in kinds for path in sorted(run_folder.glob(kind))
-    ]
-
-
-def _downloads_list(files: list[Path]) -> str:
-    """A list of links, one item a name, with its formats."""
-    formats: dict[Path, list[str]] = {}
-    for path in files:
-        link = f'<a href="../{RUN_FILES}/{path.as_posix()}" download>{path.suffix[1:]}</a>'
-        formats.setdefault(path.with_suffix(""), []).append(link)
-    return "\n".join(f"- {name.name}: {', '.join(one)}" for name, one in formats.items())
-
-
-def _shown(key: str, value: Any) -> str:
-    if key.endswith("_bytes"):
-        return f"{value / 1e9:.2f}"  # GB
-    if value is None:
-        return "–"  # without a movie there is no score of one
-    if not isinstance(value, float):
-        return str(value)
-    if key.startswith("time."):
-        return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-    if key.endswith((".r2", ".r2_gauge_free")):
-        return f"{value:.4f}" if value < 0.9999 else f"{value:.6f}"
-    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
-
-
 def _assemble(run_folder: Path, source: Path) -> None:
     book = source / "book"
     book.mkdir()
-    for page in (*(ROOT / "book").glob("*.md"), *(ROOT / "book").glob("*.bib")):
+    for page in (path for kind in TEXTS for path in (ROOT / "book").glob(kind)):
         if page.stem not in NOTEBOOKS:  # those are the text pairs of the notebooks
             shutil.copy(page, book / page.name)
     for name in NOTEBOOKS:
@@ -196,19 +157,9 @@ def _assemble(run_folder: Path, source: Path) -> None:
 
 
 def _settings(run_folder: Path) -> dict[str, Any]:
-    """The settings of the book, with what a run adds to them."""
+    """The settings of the book, with the run that it shows."""
     config = launchable(yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")))
-    metrics, provenance = (read_json(run_folder / name) for name in RECORDS)
-    config["parse"]["myst_substitutions"] = {
-        **substitutions(metrics),
-        **substitutions(read_json(ROOT / "book" / "checks.json")),
-        **provenance_texts(provenance),
-        "downloads": _downloads_list(downloads(run_folder)),
-    }
-    config["sphinx"]["config"] |= {
-        "furniture_commit": provenance["commit"] or "",
-        "furniture_viewer_data": str(run_folder.resolve() / "viewers"),
-    }
+    config["sphinx"]["config"]["furniture_run"] = str(run_folder.resolve())
     return config
 
 

@@ -5,13 +5,13 @@ Content-Security-Policy; MathJax and the viewers are copied into the site, so th
 another host for anything. Pages are furnished when all of them are written: the definitions are
 read from the page of the glossary, and the policy names every script that a page has by then.
 
-=========================  ===============================================================
-``furniture_citation``     file that says how to cite the book; without one, no page does
-``furniture_commit``       of what the pages show, for their citations
-``furniture_glossary``     document that holds the glossary; without one, no term is linked
-``furniture_viewers``      folder of the scripts of the viewers
-``furniture_viewer_data``  folder of the data that they show
-=========================  ===============================================================
+======================  ===============================================================
+``furniture_citation``  file that says how to cite the book; without one, no page does
+``furniture_checks``    file with the numbers of the tests
+``furniture_glossary``  document that holds the glossary; without one, no term is linked
+``furniture_run``       folder of the run whose numbers, files and viewers the pages show
+``furniture_viewers``   folder of the scripts of the viewers
+======================  ===============================================================
 
 Files and folders are relative to the source of the book.
 """
@@ -33,9 +33,10 @@ from furniture.mending import mend
 from furniture.page import Page, read_page
 from furniture.policy import add_policy
 from furniture.redirect import write_redirect
+from furniture.run import commit, copy_downloads, texts
 from furniture.viewers import SCRIPT, copy_data, copy_scripts, start_viewers
 
-SETTINGS = ("citation", "commit", "glossary", "viewers", "viewer_data")
+SETTINGS = ("citation", "checks", "glossary", "run", "viewers")
 LATE = 900  # after everything else that writes pages when the build is finished
 
 logger = logging.getLogger(__name__)
@@ -66,17 +67,21 @@ class Furniture:
         copy_mathjax(site)
         if config.furniture_viewers:
             copy_scripts(source / config.furniture_viewers, site)
+        if config.furniture_run:
+            copy_downloads(source / config.furniture_run, site)
         if config.root_doc != "index":
             _lead_in(site, config)
             self._written["index"] = False
         about, entries = _about(source, config), _entries(site, config)
+        run = source / config.furniture_run
+        made_with = commit(run) if config.furniture_run else None
         for name, has_source in self._written.items():
             page = read_page(site, name)
             mend(page.soup)
             if has_source:
-                _add_scholarship(page, about, entries, config)
+                _add_scholarship(page, about, made_with, entries, config)
             try:
-                copy_data(page, source / config.furniture_viewer_data, site)
+                copy_data(page, run / "viewers", site)
                 start_viewers(page.soup, page.to(SCRIPT))
                 add_policy(page.soup)
             except (FileNotFoundError, ValueError) as error:
@@ -102,12 +107,13 @@ def _entries(site: Path, config: Config) -> Mapping[str, Definition]:
 def _add_scholarship(
     page: Page,
     about: Mapping[str, Any] | None,
+    made_with: str | None,
     entries: Mapping[str, Definition],
     config: Config,
 ) -> None:
     """Citation and glossary; a definition may be all that has mathematics on a page."""
     if about is not None:
-        add_citation(page.soup, about, page.name.rpartition("/")[2], config.furniture_commit)
+        add_citation(page.soup, about, page.name.rpartition("/")[2], made_with)
     if entries and page.name != config.furniture_glossary:
         link_terms(page.soup, entries, page.to(f"{config.furniture_glossary}.html"))
     add_mathjax(page.soup, page.to(ADDRESS))
@@ -120,6 +126,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
     furniture = Furniture()
     app.add_css_file("reference.css")
     app.connect("config-inited", _serve_own)
+    app.connect("config-inited", _quote_run)
     app.connect("html-page-context", furniture.note_page)
     app.connect("build-finished", furniture.finish, priority=LATE)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": False}
@@ -129,3 +136,11 @@ def _serve_own(app: Sphinx, config: Config) -> None:
     """Have Sphinx take MathJax and the style of the reference from the site itself."""
     config.mathjax_path = IN_STATIC
     config.html_static_path.append(str(Path(__file__).parent / "static"))
+
+
+def _quote_run(app: Sphinx, config: Config) -> None:
+    """Have MyST put the numbers of the run into the prose."""
+    if config.furniture_run:
+        source = Path(app.srcdir)
+        run, checks = source / config.furniture_run, source / config.furniture_checks
+        config.myst_substitutions = texts(run, checks)

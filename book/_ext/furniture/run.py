@@ -1,0 +1,163 @@
+"""What the pages show of a run: its numbers and its origin as text, and files to download."""
+
+import json
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from figures_lib.config import load_experiment
+from figures_lib.paths import ROOT
+
+PROGRAM = ".venv/bin/python -m figures_lib"
+FOLDER = "run"  # folder of the site that holds what can be downloaded
+
+
+def texts(run_folder: Path, checks: Path) -> dict[str, str]:
+    """Every substitution of the book: the numbers, the origin and the downloads of a run.
+
+    Args:
+        run_folder: folder of a run, with ``metrics.json`` and ``provenance.json``.
+        checks: file with the numbers of the tests.
+    """
+    return {
+        **substitutions(_read(run_folder / "metrics.json")),
+        **substitutions(_read(checks)),
+        **provenance_texts(_read(run_folder / "provenance.json")),
+        "downloads": _downloads_list(downloads(run_folder)),
+    }
+
+
+def commit(run_folder: Path) -> str | None:
+    """The commit that a run was made with; None where there was no repository."""
+    return _read(run_folder / "provenance.json")["commit"]
+
+
+def copy_downloads(run_folder: Path, site: Path) -> None:
+    """Copy what readers may take from a run into a site."""
+    for path in downloads(run_folder):
+        (site / FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(run_folder / path, site / FOLDER / path)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def substitutions(metrics: dict[str, Any]) -> dict[str, str]:
+    """Metrics as the texts that the prose shows: ``connectivity.r2`` → ``connectivity_r2``."""
+    return {key.replace(".", "_"): _shown(key, value) for key, value in metrics.items()}
+
+
+def _shown(key: str, value: Any) -> str:
+    if key.endswith("_bytes"):
+        return f"{value / 1e9:.2f}"  # GB
+    if value is None:
+        return "–"  # without a movie there is no score of one
+    if not isinstance(value, float):
+        return str(value)
+    if key.startswith("time."):
+        return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
+    if key.endswith((".r2", ".r2_gauge_free")):
+        return f"{value:.4f}" if value < 0.9999 else f"{value:.6f}"
+    return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
+
+
+def downloads(run_folder: Path) -> list[Path]:
+    """What readers may take from a run, relative to its folder."""
+    kinds = ("*.json", "notebooks/*.ipynb", "figures/*.svg", "figures/*.png")
+    return [
+        path.relative_to(run_folder) for kind in kinds for path in sorted(run_folder.glob(kind))
+    ]
+
+
+def _downloads_list(files: list[Path]) -> str:
+    """A list of links, one item a name, with its formats."""
+    formats: dict[Path, list[str]] = {}
+    for path in files:
+        link = f'<a href="../{FOLDER}/{path.as_posix()}" download>{path.suffix[1:]}</a>'
+        formats.setdefault(path.with_suffix(""), []).append(link)
+    return "\n".join(f"- {name.name}: {', '.join(one)}" for name, one in formats.items())
+
+
+def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
+    """The parts of ``provenance.json`` that the book shows, as text; checksums as a table.
+
+    Raises:
+        KeyError: another version of the package wrote it.
+    """
+    rows = [
+        f"| {stage} | {name} | `{checksum}` |"
+        for stage, files in provenance["stages"].items()
+        for name, checksum in files.items()
+    ]
+    config = provenance["config"]
+    seed, movie = config["seed"] + 1, {**config["external_input"], "source": "MOVIE.tif"}
+    commands = {
+        "command": command_for(config),
+        "command_seed": run_command({**config, "seed": seed}, f"runs/seed{seed}"),
+        "command_bench": f"{PROGRAM} bench --json runs/{config['profile']}/benchmark.json",
+        "command_movie": run_command({**config, "external_input": movie}, "runs/movie"),
+    }
+    return {
+        **{name: f"`{command}`" for name, command in commands.items()},
+        "commit": f"`{provenance['commit']}`",
+        **{name: str(provenance[name]) for name in ("python", "processor", "cores")},
+        "packages": ", ".join(f"{name} {v}" for name, v in provenance["packages"].items()),
+        "checksums": "\n".join(["| stage | file | SHA-256 |", "|---|---|---|", *rows]),
+    }
+
+
+def command_for(config: dict[str, Any]) -> str:
+    """The command that repeats a run: that of its profile, or that of all its settings.
+
+    Args:
+        config: every setting of the run, as in ``provenance.json``; input files by name only.
+    """
+    name, changes = _nearest(config)
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    profile = re.search(rf"^CONFIG_(\w+) = {re.escape(name)}$", makefile, re.M)
+    if profile and not changes:
+        return f"make book PROFILE={profile.group(1)}"
+    return run_command(config, f"runs/{config['profile']}")
+
+
+def run_command(config: dict[str, Any], out: str) -> str:
+    """The command that executes a run: the nearest configuration file and the differences.
+
+    Args:
+        config: as for :func:`command_for`.
+        out: folder of the results.
+    """
+    name, changes = _nearest(config)
+    overrides = "".join(
+        f" -p {shlex.quote(f'{key}={json.dumps(value)}')}" for key, value in changes.items()
+    )
+    return f"{PROGRAM} run --config {name}{overrides} --out {out}"
+
+
+def _nearest(config: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The configuration file with the fewest differences from a run, and the differences."""
+    changes = {
+        f"config/{path.name}": dict(
+            _changes(load_experiment(path).model_dump(mode="json"), config)
+        )
+        for path in sorted((ROOT / "config").glob("*.yaml"))
+    }
+    return min(changes.items(), key=lambda item: len(item[1]))
+
+
+def _changes(file: Any, run: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """The dotted keys on which a run differs from a file, and its values."""
+    if isinstance(run, dict) and isinstance(file, dict):
+        parts = [(file.get(name, ...), value, str(name)) for name, value in run.items()]
+    elif isinstance(run, list) and isinstance(file, list) and len(run) == len(file):
+        parts = [(*pair, str(at)) for at, pair in enumerate(zip(file, run, strict=True))]
+    else:
+        if file != run:
+            yield key, run
+        return
+    for before, after, name in parts:
+        yield from _changes(before, after, f"{key}.{name}" if key else name)
