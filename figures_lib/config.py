@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -196,7 +197,7 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
             impossible. The message is one line: key, value found, what is allowed.
     """
     path = Path(path)
-    return _experiment(read_yaml(path), overrides or {}, f"{path}: ")
+    return validated(read_yaml(path), overrides or {}, f"{path}: ")
 
 
 def change_experiment(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:
@@ -205,12 +206,22 @@ def change_experiment(experiment: Experiment, overrides: Mapping[str, Any]) -> E
     Raises:
         ConfigError: as :func:`load_experiment`.
     """
-    return _experiment(experiment.model_dump(mode="json"), overrides)
+    return validated(experiment.model_dump(mode="json"), overrides)
 
 
-def _experiment(
-    tree: dict[str, Any], overrides: Mapping[str, Any], where: str = ""
+def validated(
+    tree: dict[str, Any], overrides: Mapping[str, Any] = MappingProxyType({}), where: str = ""
 ) -> Experiment:
+    """The experiment that a tree of settings describes.
+
+    Args:
+        tree: sections and their keys, as in a file; overrides are written into it.
+        overrides: as for :func:`load_experiment`.
+        where: begins every message.
+
+    Raises:
+        ConfigError: as :func:`load_experiment`.
+    """
     for key, value in overrides.items():
         set_key(tree, key, value)
     kind = _kind(tree)

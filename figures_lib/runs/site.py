@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 import yaml
 
-from figures_lib.config import Experiment
+from figures_lib.config import validated
 from figures_lib.errors import ConfigError
 from figures_lib.paths import ROOT
 from figures_lib.runs.files import read_json
@@ -89,9 +89,9 @@ def _check_records(run_folder: Path) -> None:
     where = f"--run: {name}"
     metrics, provenance = (read_json(run_folder / record) for record in RECORDS)
     try:
-        Experiment.model_validate(provenance["config"])
+        validated(provenance["config"])
         same = metrics["config_hash"] == provenance["config_hash"]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ConfigError) as error:
         raise ConfigError(
             f"{where} has records of another version ({error!r:.80}); {again}"
         ) from None
