@@ -164,7 +164,7 @@ def _run(options: argparse.Namespace) -> None:
     with exclusive(options.out), writing(options.out):
         execute_notebooks(run, find_input(options.config), overrides, _say)
     for reason in run.doubts():
-        print(f"not identifiable: {reason}")
+        print(f"not trusted: {reason}")
     print(f"metrics: {options.out / 'metrics.json'}")
 
 

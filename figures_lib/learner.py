@@ -8,20 +8,21 @@ from figures_lib.section import LARGE, Count, Positive, PositiveInt, Section, Se
 
 
 class Inference(Section):
-    """Alternating least squares: its phases, its sampling and the clustering into types.
+    """The phases of inference, its sampling and the search for types.
 
-    A sweep passes once through W, φ, Ω and ψ. The phases share one ψ among all neurons, then
-    give each neuron its own, then share φ and ψ within each type, in three rounds.
+    Gauss–Newton steps find one ψ for all neurons. Then sweeps of alternating least squares, or
+    steps where these would creep, give each neuron its own functions; then they share φ and ψ
+    within each type, in two rounds.
 
     Attributes:
         frames_per_neuron: frames that a sweep reads, divided by N; at least 8192 are read.
         knots: knots of the function tables before the types are known.
         type_knots: knots of the function tables of the types.
-        shared_sweeps: sweeps with one ψ for all neurons.
-        neuron_sweeps: sweeps with one ψ per neuron.
-        type_sweeps: sweeps per round with one φ and one ψ per type.
+        shared_sweeps: steps with one ψ for all neurons, at most.
+        neuron_sweeps: sweeps or steps with one ψ per neuron, at most.
+        type_sweeps: sweeps or steps per round with one φ and one ψ per type, at most.
         window: time for which Ω is constant at first [frames].
-        max_types: upper bound on the number of types.
+        max_types: more types than this are none: no neurons are alike then.
         derivative: what is regressed on: dx/dt as simulated (``exact``), or finite differences
             of the activity, which contain its noise (``differences``).
         seed: of the networks; by default that of the experiment.
@@ -30,11 +31,11 @@ class Inference(Section):
     frames_per_neuron: Annotated[float, Field(ge=1, le=LARGE, allow_inf_nan=False)] = 4.0
     knots: Annotated[int, Field(ge=4, le=LARGE)] = 24
     type_knots: Annotated[int, Field(ge=4, le=LARGE)] = 96
-    shared_sweeps: PositiveInt = 5
+    shared_sweeps: PositiveInt = 30
     neuron_sweeps: Count = 12
     type_sweeps: PositiveInt = 6
     window: PositiveInt = 100
-    max_types: PositiveInt = 20
+    max_types: PositiveInt = 40
     derivative: Literal["exact", "differences"] = "exact"
     seed: Seed | None = None
 

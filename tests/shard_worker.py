@@ -6,10 +6,11 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from test_sweeps import _planted
+from test_sweeps import planted
 
 from figures_lib.config import load_experiment
 from figures_lib.infer.algorithm import converge
+from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.shards import Shard, inverse, joined, product
 from figures_lib.infer.splines import spanning
 from figures_lib.infer.sweep import start, sweep
@@ -21,7 +22,7 @@ EARLY = 3  # the sweep whose estimate is also compared
 
 
 def recorded():
-    return _planted(neurons=NEURONS, frames=FRAMES, windows=20)[0]
+    return planted(neurons=NEURONS, frames=FRAMES, windows=20)[0]
 
 
 def experiment():
@@ -50,7 +51,12 @@ def factors():
 def exchanged_by_a_sweep():
     """Bytes that this process receives by broadcast and sends to a sum in another process."""
     recording, counted = recorded(), Counter()
-    data = prepare(recording, spanning(recording.activity, 24), FRAMES, 20)
+    data = prepare(
+        recording,
+        spanning(recording.activity, 24),
+        sampled_frames(len(recording.activity), FRAMES),
+        20,
+    )
     estimate = start(data)
     broadcast, reduce = dist.broadcast, dist.reduce
 

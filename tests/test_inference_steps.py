@@ -46,15 +46,23 @@ def test_weights_types_and_functions_are_found(small):
         assert (learned - true).abs().max() < 0.05
 
 
+def phases(states) -> list[str]:
+    return [state.phase for state in states]
+
+
 def test_every_sweep_is_reported_in_order(small, passed):
     reports = []
     model = infer(small.recording, small.experiment.learner, progress=reports.append)
     sweeps = model.history.sweeps
-    assert [sweep.index for sweep in reports] == list(range(20))
-    assert [sweep.phase for sweep in sweeps] == ["shared"] * 3 + ["neuron"] * 8 + ["type"] * 9
+    assert [sweep.index for sweep in reports] == list(range(len(passed)))
+    assert phases(sweeps) == phases(passed)
+    assert sorted(set(phases(sweeps)), key=phases(sweeps).index) == ["shared", "neuron", "type"]
+    assert phases(sweeps) == sorted(phases(sweeps), key=["shared", "neuron", "type"].index)
+    assert phases(sweeps).count("shared") <= 3
+    assert phases(sweeps).count("type") == 2 * 3
     assert all(a is b for a, b in zip(reports, sweeps, strict=True))
     for sweep, stage in zip(sweeps, passed, strict=True):
-        assert 0 < sweep.seconds < 5
+        assert 0 < sweep.seconds < 30
         assert sweep.loss == stage.estimate.loss
         assert torch.equal(sweep.knots, stage.data.axis.values())
         assert torch.equal(sweep.update, stage.estimate.update)
@@ -69,14 +77,18 @@ def test_every_sweep_is_reported_in_order(small, passed):
     assert torch.equal(model.modulated, small.recording.modulated)
 
 
+def last_of(passed: list[State], phase: str) -> State:
+    return [state for state in passed if state.phase == phase][-1]
+
+
 def test_the_unknowns_are_shared_as_in_their_phase(passed):
-    shared, neuron, last = passed[2], passed[10], passed[-1]
+    shared, neuron, last = (last_of(passed, name) for name in ("shared", "neuron", "type"))
     first = shared.estimate.transfer[0]
-    assert torch.equal(first, first[:1].expand_as(first))
-    assert not torch.equal(neuron.estimate.transfer[0][0], neuron.estimate.transfer[0][1])
-    assert {stage.data.axis.knots for stage in passed[:11]} == {24}
-    assert {stage.data.axis.knots for stage in passed[11:]} == {32}
-    assert [stage.types is None for stage in passed] == [True] * 11 + [False] * 9
+    assert torch.allclose(first, first[:1].expand_as(first))
+    assert not torch.allclose(neuron.estimate.transfer[0][0], neuron.estimate.transfer[0][1])
+    for state in passed:
+        assert state.data.axis.knots == (32 if state.phase == "type" else 24)
+        assert (state.types is None) == (state.phase != "type")
     for k in (0, 1):
         members = last.types == k
         for table in (last.estimate.transfer[0], last.estimate.update):
@@ -84,24 +96,24 @@ def test_the_unknowns_are_shared_as_in_their_phase(passed):
             assert torch.allclose(rows, rows[:1].expand_as(rows), atol=1e-4)
 
 
-def test_windows_are_chosen_again_between_the_rounds(passed):
-    assert [stage.data.windows for stage in passed[:14]] == [30] * 14  # 3000 frames by 100
-    before, after = passed[13], passed[14]
-    assert after.data.windows == choose_windows(before.data, before.estimate)
-    before, after = passed[16], passed[17]
-    assert after.data.windows == choose_windows(before.data, before.estimate)
-    assert after.data.windows != 30
+def test_windows_are_chosen_after_the_functions_fit(passed):
+    single = [state for state in passed if state.phase == "neuron"]
+    assert [state.data.windows for state in single[:8]] == [30] * 8  # 3000 frames by 100
+    assert single[8].data.windows == choose_windows(single[7].data, single[7].estimate, 120)
+    first, *_, last = (state for state in passed if state.phase == "type")
+    assert first.data.windows == single[-1].data.windows
+    assert last.data.windows != 30
 
 
 def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
     def sampled(**changes):
         return next(converge(small.recording, _changed(**changes).learner)).data.frames
 
-    assert sampled() == 3000
+    assert sampled() == 2880  # a few are held out
     monkeypatch.setattr(algorithm, "LEAST_FRAMES", 500)
-    assert sampled() == 500
-    assert sampled(**{"inference.frames_per_neuron": 25.0}) == 1000
-    assert sampled(**{"inference.frames_per_neuron": 2.0}) == 500
+    assert 470 <= sampled() <= 490
+    assert sampled(**{"inference.frames_per_neuron": 25.0}) == 960
+    assert sampled(**{"inference.frames_per_neuron": 2.0}) == sampled()
     windows = next(
         converge(small.recording, _changed(**{"inference.window": 900}).learner)
     ).data.windows
@@ -109,7 +121,8 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
 
 
 def test_a_type_shares_the_mean_weighted_by_visits(passed):
-    coarse, fine, estimate = passed[10].data, passed[-1].data, passed[10].estimate
+    single = last_of(passed, "neuron")
+    coarse, fine, estimate = single.data, passed[-1].data, single.estimate
     types = passed[-1].types
     shared = algorithm.share_within_types(coarse, fine, estimate, Pools(types, None))
     density = coarse.density + 1e-4 / 24
@@ -127,10 +140,10 @@ def test_a_type_shares_the_mean_weighted_by_visits(passed):
 
 def test_every_receiver_type_begins_with_the_same_functions(passed):
     types = torch.arange(40) % 3
-    split = algorithm.split_receivers(passed[10].estimate, types, Shard(40))
+    split = algorithm.split_receivers(last_of(passed, "neuron").estimate, types, Shard(40))
     assert split.transfer.shape == (3, 40, 24)
     for k, (table, rows) in enumerate(zip(split.transfer, split.receivers, strict=True)):
-        assert torch.equal(table, passed[10].estimate.transfer[0])
+        assert torch.equal(table, last_of(passed, "neuron").estimate.transfer[0])
         assert torch.equal(rows, torch.arange(k, 40, 3))
     split.transfer[0] = 7  # each group has its own memory
     assert not (split.transfer[1] == 7).any()

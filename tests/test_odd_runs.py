@@ -148,7 +148,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Made:
     truth = Truth(weights, types, field, model_name, parameters, frames)
     phases = [("shared", inference.shared_sweeps, inference.knots)]
     phases += [("neuron", inference.neuron_sweeps, inference.knots)]
-    phases += [("type", 3 * inference.type_sweeps, inference.type_knots)]
+    phases += [("type", 4 * inference.type_sweeps, inference.type_knots)]
     sweeps = [
         (phase, torch.linspace(-3, 3, knots), drawn(neurons, knots))
         for phase, count, knots in phases
@@ -178,7 +178,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 def test_number_of_sweeps_is_that_of_the_published_size(run: fl.Run) -> None:
     inference = run.experiment.inference
-    count = inference.shared_sweeps + inference.neuron_sweeps + 3 * inference.type_sweeps
+    count = inference.shared_sweeps + 3 * inference.neuron_sweeps + 4 * inference.type_sweeps
     assert len(run.infer().history.sweeps) <= count
     assert len(run.infer().history.embedding_steps) <= 9
 

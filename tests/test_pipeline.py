@@ -32,7 +32,9 @@ METRIC_KEYS = {
     *("phi.max_error", "psi.max_error", "rollout.r2", "rollout.horizon_frames", "loss.final"),
     *("time.simulate_s", "time.infer_s", "time.total_s", "memory.peak_bytes", "device"),
     *("profile", "seed", "config_hash", "identifiability.rank", "identifiability.reasons"),
-    "identifiability.unresolved_neurons",
+    *("identifiability.unresolved_neurons", "inference.method", "diagnosis.trusted"),
+    *("diagnosis.reasons", "diagnosis.heldout_r2", "diagnosis.structure"),
+    *("diagnosis.halves_r2", "diagnosis.entanglement"),
 }
 
 

@@ -9,7 +9,8 @@ import torch
 from figures_lib.infer import gauge
 from figures_lib.infer.anderson import extrapolate
 from figures_lib.infer.connectivity import solve_connectivity
-from figures_lib.infer.neuron_types import cluster_functions
+from figures_lib.infer.heldout import sampled_frames
+from figures_lib.infer.neuron_types import cluster_functions, cuts, function_distances
 from figures_lib.infer.splines import Axis, evaluate, gram, locate, project, resample, spanning
 from figures_lib.infer.sweep import start, sweep
 from figures_lib.infer.unknowns import Pools, prepare
@@ -17,11 +18,17 @@ from figures_lib.infer.windows import choose_windows, rewindow
 from figures_lib.recording import Recording
 
 
-def _planted(neurons=20, frames=3000, inputs=9, windows=30):
-    """A recording constructed from equation (2), with known W, Ω and tanh functions."""
+def planted(neurons=20, frames=3000, inputs=9, windows=30, driven=True):
+    """A recording constructed from equation (2), with known W, Ω and tanh functions.
+
+    The activity is random, or that of the network itself if it is not ``driven``.
+    """
     generator = torch.Generator().manual_seed(0)
     activity = 2 * torch.randn(frames, neurons, generator=generator)
     weights = torch.randn(neurons, neurons, generator=generator).fill_diagonal_(0)
+    for frame in range(0 if driven else frames - 1):
+        x = activity[frame]
+        activity[frame + 1] = x + 0.02 * (-1.5 * x + weights @ torch.tanh(x))
     field = torch.ones(frames, neurons)
     level = 0.5 + torch.rand(windows, inputs, generator=generator)
     field[:, :inputs] = level[torch.arange(frames) * windows // frames]
@@ -64,8 +71,13 @@ def test_table_fit_recovers_a_table():
 
 
 def test_connectivity_is_exact_given_the_rest():
-    recording, weights, level = _planted()
-    data = prepare(recording, spanning(recording.activity, 64), 3000, 30)
+    recording, weights, level = planted()
+    data = prepare(
+        recording,
+        spanning(recording.activity, 64),
+        sampled_frames(len(recording.activity), 3000),
+        30,
+    )
     knots = data.axis.values()
     field = torch.ones(20, data.windows)
     field[:9] = level.T
@@ -83,8 +95,13 @@ def test_connectivity_is_exact_given_the_rest():
 
 
 def test_sweeps_recover_planted_connectivity_functions_and_field():
-    recording, weights, level = _planted(frames=6000, windows=60)
-    data = prepare(recording, spanning(recording.activity, 32), 6000, 60)
+    recording, weights, level = planted(frames=6000, windows=60)
+    data = prepare(
+        recording,
+        spanning(recording.activity, 32),
+        sampled_frames(len(recording.activity), 6000),
+        60,
+    )
     everyone = torch.zeros(20, dtype=torch.long)
     estimate, losses = start(data), []
     for _ in range(40):
@@ -107,8 +124,13 @@ def test_sweeps_recover_planted_connectivity_functions_and_field():
 
 
 def test_ten_extrapolated_sweeps_get_further_than_fifteen_plain_ones():
-    recording, _, _ = _planted(frames=6000, windows=60)
-    data = prepare(recording, spanning(recording.activity, 32), 6000, 60)
+    recording, _, _ = planted(frames=6000, windows=60)
+    data = prepare(
+        recording,
+        spanning(recording.activity, 32),
+        sampled_frames(len(recording.activity), 6000),
+        60,
+    )
     pools = Pools(None, torch.zeros(20, dtype=torch.long))
     plain = quick = start(data)
     for _ in range(15):
@@ -123,8 +145,13 @@ def test_ten_extrapolated_sweeps_get_further_than_fifteen_plain_ones():
 
 def test_extrapolation_of_a_linear_contraction_finds_its_fixed_point():
     """One step more than there are slow directions determines the fixed point exactly."""
-    recording, _, _ = _planted()
-    data = prepare(recording, spanning(recording.activity, 16), 3000, 30)
+    recording, _, _ = planted()
+    data = prepare(
+        recording,
+        spanning(recording.activity, 16),
+        sampled_frames(len(recording.activity), 3000),
+        30,
+    )
     fixed = start(data)
     directions = torch.randn(2, 20, 30, generator=torch.Generator().manual_seed(1))
 
@@ -141,11 +168,16 @@ def test_extrapolation_of_a_linear_contraction_finds_its_fixed_point():
 @pytest.mark.parametrize("windows", [2, 7, 25])
 def test_number_of_windows_is_found(windows):
     """The field that the frames show changes ``windows`` − 1 times, not at multiples of 100."""
-    recording, weights, _ = _planted(frames=6000, windows=windows)
+    recording, weights, _ = planted(frames=6000, windows=windows)
     recording.derivative.add_(
         0.1 * torch.randn(6000, 20, generator=torch.Generator().manual_seed(1))
     )
-    data = prepare(recording, spanning(recording.activity, 64), 6000, 60)
+    data = prepare(
+        recording,
+        spanning(recording.activity, 64),
+        sampled_frames(len(recording.activity), 6000),
+        60,
+    )
     knots = data.axis.values()
     exact = dataclasses.replace(
         start(data),
@@ -153,7 +185,7 @@ def test_number_of_windows_is_found(windows):
         transfer=torch.tanh(knots).expand(1, 20, -1).clone(),
         connectivity=weights,
     )
-    assert choose_windows(data, exact) == windows
+    assert choose_windows(data, exact, 750) == windows
     other, kept = rewindow(data, exact, 9)
     assert other.windows == 9 and kept.field.shape == (20, 9)
     assert [int(other.window(block)[-1]) for block in other.blocks][-1] == 8
@@ -209,6 +241,15 @@ def test_visited_grid_and_scale():
     assert gauge.transfer_scale(torch.tensor([[0.5, -2.0], [1.0, 0.1]])).tolist() == [2.0, 1.0]
 
 
+def clustered(update, transfer):
+    """Types of neurons that visit all knots alike and leave a residual of variance 0.001."""
+    every = torch.ones(len(update))
+    distances = function_distances(
+        update, transfer, torch.ones_like(update) / update.shape[1], every, 1e-3 * every
+    )
+    return cluster_functions(distances, cuts(distances)[0])
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_number_of_types_is_found(count):
     generator = torch.Generator().manual_seed(count)
@@ -220,9 +261,7 @@ def test_number_of_types_is_found(count):
     noise = 0.003 * torch.randn(2, 60, 24, generator=generator)
     constant = torch.randn(60, 1, generator=generator)  # arbitrary, as is the scale of ψ
     scale = 0.5 + torch.rand(60, 1, generator=generator)
-    found = cluster_functions(
-        update + constant + noise[0], scale * (transfer + noise[1]), torch.ones(60, 24) / 24, 20
-    )
+    found = clustered(update + constant + noise[0], scale * (transfer + noise[1]))
     assert torch.equal(found, types)
 
 
@@ -235,5 +274,25 @@ def test_strays_are_not_types():
     )
     transfer[5] += 0.3 * torch.cos(3 * x)  # a neuron whose function could not be learned
     update = -x.expand(80, -1)
-    found = cluster_functions(update, transfer, torch.ones(80, 24) / 24, 20)
+    found = clustered(update, transfer)
     assert torch.equal(found, types)
+
+
+def test_neurons_of_a_continuum_are_all_apart():
+    x, share = torch.linspace(-3, 3, 24), torch.linspace(1, 3, 40)[:, None]
+    found = clustered(-x * share, torch.tanh(x / share))
+    assert int(found.max()) + 1 > 4
+
+
+def test_noise_lets_functions_be_told_apart_that_differ_by_less_than_it():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.linspace(-3, 3, 24)
+    types = torch.arange(60) * 2 // 60
+    update = -x * (1 + 0.2 * types[:, None]) + 0.01 * torch.randn(60, 24, generator=generator)
+    every = torch.ones(60)
+    distances = function_distances(
+        update, x.tanh().expand(60, -1), torch.ones(60, 24) / 24, every, 10 * every
+    )
+    coarse, fine = cuts(distances)
+    assert int(cluster_functions(distances, coarse).max()) == 0
+    assert torch.equal(cluster_functions(distances, fine), types)

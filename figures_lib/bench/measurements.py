@@ -18,6 +18,7 @@ from figures_lib.bench.plans import Plan, experiment_of
 from figures_lib.bench.rivals import RIVALS, RollOut, Start, obstacle
 from figures_lib.config import Experiment
 from figures_lib.infer.algorithm import LEAST_FRAMES, converge, infer
+from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.splines import spanning
 from figures_lib.infer.sweep import start, sweep
 from figures_lib.infer.unknowns import Pools, prepare
@@ -108,7 +109,9 @@ def random_recording(neurons: int, frames: int) -> Recording:
 def sweep_action(recording: Recording, frames: int, device: str) -> Any:
     """A function that makes one sweep with one ψ per neuron and can be called repeatedly."""
     axis, windows = spanning(recording.activity, 24), math.ceil(frames / WINDOW)
-    data = prepare(recording, axis, frames, windows, device)
+    data = prepare(
+        recording, axis, sampled_frames(len(recording.activity), frames), windows, device
+    )
     return partial(sweep, data, start(data), Pools(None, None))
 
 
@@ -306,16 +309,17 @@ def streaming(plan: Plan, device: str) -> Report:
     """Memory needed to sample a recording: held in memory, and mapped from disk."""
     neurons, sampled = plan.rates, plan.scaling_frames
     frames, windows = STORED * sampled, math.ceil(STORED * sampled / WINDOW)
+    chosen = sampled_frames(frames, sampled)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with PeakMemory() as held:
             recording = random_recording(neurons, frames)
             axis = spanning(recording.activity[:sampled], 24)
-            prepare(recording, axis, sampled, windows, device)
+            prepare(recording, axis, chosen, windows, device)
         recording.save(folder)
         del recording
         with PeakMemory() as mapped:
-            prepare(Recording.load(folder), axis, sampled, windows, device)
+            prepare(Recording.load(folder), axis, chosen, windows, device)
     return {
         "neurons": neurons,
         "frames": frames,

@@ -12,31 +12,58 @@ that inference receives. Several processes can share the neurons
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib.errors import InferenceError
 from figures_lib.infer import gauge
 from figures_lib.infer.anderson import accelerated_sweeps
 from figures_lib.infer.assembly import assemble, functions_of_neurons
-from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording
-from figures_lib.infer.neuron_types import cluster_functions
+from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording, diagnose
+from figures_lib.infer.examine import examine
+from figures_lib.infer.heldout import choice_frames, sampled_frames
+from figures_lib.infer.neuron_types import LEAST, cluster_functions, cuts, function_distances
+from figures_lib.infer.projection import (
+    LARGEST_NETWORK,
+    affordable,
+    best_windows,
+    entanglement,
+    projected_steps,
+    solve_receivers,
+)
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import resample, spanning
-from figures_lib.infer.sweep import start
-from figures_lib.infer.unknowns import Data, Estimate, Pools, State, pooled, prepare
-from figures_lib.infer.windows import choose_windows, rewindow
+from figures_lib.infer.sweep import network_inputs, solve_update, start
+from figures_lib.infer.unknowns import (
+    Data,
+    Estimate,
+    Pools,
+    State,
+    pooled,
+    prepare,
+    residual_by_neuron,
+    residual_by_run,
+    unexplained,
+)
+from figures_lib.infer.windows import choose_windows, likely_windows, rewindow
 from figures_lib.learner import Inference, Learner
 from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.recording import Recording
 
 Progress = Callable[[SweepReport], None]
 LEAST_FRAMES = 8192  # frames per sweep even for a small network
-ROUNDS = 3  # of sweeps by type; the windows are chosen again before the 2nd and the 3rd
+ROUNDS = 2  # of steps by type; the windows are chosen again before the second
+WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
+MORE = 4  # times as many windows may be chosen as there were
+SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
+UPDATES = 3  # times that shared φ are solved for in turn with the receivers
+ENTANGLED = 10.0  # median variance inflation factor from which sweeps would creep
+TOLERANCE = 0.02  # share of the residual by which types may explain held-out frames worse
+CLEARLY = 0.5  # share of the residual: types that leave less are not tried any finer
 
 
 def infer(
@@ -71,10 +98,13 @@ def infer(
         if progress is not None:
             progress(sweep)
         last["single" if state.types is None else "type"] = state
+        last["final"] = state
     try:
-        return assemble(recording, learner, last["single"], last["type"], history)
+        model = assemble(recording, learner, last["single"], last["final"], history)
     except InferenceError as error:
-        raise InferenceError(str(error), _arrays(last["type"])) from None
+        raise InferenceError(str(error), _arrays(last["final"])) from None
+    evidence = examine(recording, learner, model, last["final"])
+    return replace(model, diagnosis=diagnose(recording, evidence))
 
 
 def reported(
@@ -117,48 +147,154 @@ def _arrays(state: State) -> dict[str, Tensor]:
 def converge(
     recording: Recording, learner: Learner, device: torch.device | str = "cpu"
 ) -> Iterator[State]:
-    """All sweeps, coarse to fine: the algorithm.
+    """All steps, coarse to fine: the algorithm.
 
     Minimises Σ_t Σ_i (x'_i − φ_i(x_i) − Ω_i(t) Σ_j W_ij ψ_j(x_j))² with φ and ψ as tables and Ω
-    constant in windows, by alternating least squares: W, φ, Ω and ψ are solved for in turn, the
-    others held fixed. At first all neurons share one ψ. Then each neuron has its own φ and ψ,
-    whose shapes reveal the types. Finally each type has one φ and one ψ, and the windows of Ω
-    are chosen again between rounds.
+    constant in windows. First all neurons share one ψ, found by variable projection. Then each
+    neuron has its own φ and ψ, and the windows of Ω are chosen. If neurons are alike, each type
+    has one φ and one ψ at last, provided that held-out frames are explained as well by them.
 
     Args:
         recording: activity, derivative, positions and modulated neurons.
         learner: ``inference`` and ``graph_network.transfer`` are read.
         device: where the linear algebra runs.
     """
-    settings, neurons = learner.inference, recording.activity.shape[1]
-    frames = frames_per_sweep(settings, neurons)
-    windows = math.ceil(len(recording.activity) / settings.window)
-    axis = spanning(recording.activity, settings.knots)
-    everyone = torch.zeros(neurons, dtype=torch.long, device=device)
-    shared_transfer = learner.graph_network.transfer == "shared"
+    settings, (total, neurons) = learner.inference, recording.activity.shape
+    sampled = sampled_frames(total, frames_per_sweep(settings, neurons))
+    axis = spanning(recording.activity[sampled], settings.knots)
+    windows = math.ceil(total / settings.window)
+    data = prepare(recording, axis, sampled, windows, device)
+    state = State("shared", data, start(data))
+    state = yield from kept(_share_transfer(state, settings), state)
+    joint = neurons <= LARGEST_NETWORK and (
+        entanglement(state.data, state.estimate) > ENTANGLED
+    )
+    single = yield from kept(_by_neuron(state, learner, joint), state)
+    judge = prepare(recording, axis, choice_frames(total), single.data.windows, device)
+    alone = residual_by_run(judge, single.estimate)
+    best: tuple[State, Tensor] | None = None
+    for types in find_types(single.data, single.estimate, settings.max_types):
+        fine = single.data.axis.refine(settings.type_knots)
+        data = prepare(recording, fine, sampled, single.data.windows, device)
+        state = yield from kept(_by_type(single, data, types, learner, joint), single)
+        judge = prepare(recording, fine, choice_frames(total), state.data.windows, device)
+        pooled_residual = residual_by_run(judge, state.estimate)
+        if worse(pooled_residual, alone if best is None else best[1]):
+            continue
+        best = state, pooled_residual
+        if pooled_residual.sum() < CLEARLY * alone.sum():
+            break
+    if best is None:
+        yield replace(single, phase="alone")
+    elif best[0] is not state:
+        yield best[0]
 
-    coarse = prepare(recording, axis, frames, windows, device)
-    estimate = start(coarse)
-    for phase, count, pool in (
-        ("shared", settings.shared_sweeps, everyone),
-        ("neuron", settings.neuron_sweeps, everyone if shared_transfer else None),
-    ):
-        begin = estimate
-        for estimate in accelerated_sweeps(coarse, begin, Pools(None, pool), count):
-            yield State(phase, coarse, estimate)
 
-    types = find_types(coarse, estimate, settings.max_types)
-    fine = prepare(recording, axis.refine(settings.type_knots), frames, windows, device)
-    pools = Pools(types, everyone if shared_transfer else types)
-    estimate = share_within_types(coarse, fine, estimate, pools)
+def kept(states: Iterator[State], state: State) -> Generator[State, None, State]:
+    """Pass all states on; the value is the last one, or the one before if there are none."""
+    for after in states:
+        yield after
+        state = after
+    return state
+
+
+def _share_transfer(state: State, settings: Inference) -> Iterator[State]:
+    """One ψ for all neurons."""
+    data, pools = state.data, Pools(None, _everyone(state.data))
+    if data.shard.neurons > LARGEST_NETWORK:
+        count = min(SWEEPS, settings.shared_sweeps)
+        estimates = accelerated_sweeps(data, state.estimate, pools, count)
+    else:
+        estimates = projected_steps(data, state.estimate, pools, settings.shared_sweeps)
+    for estimate in estimates:
+        yield State("shared", data, estimate)
+
+
+def _by_neuron(state: State, learner: Learner, joint: bool) -> Iterator[State]:
+    """Each neuron its own φ and, unless all share it, ψ; then the windows of Ω."""
+    settings, data = learner.inference, state.data
+    shared = learner.graph_network.transfer == "shared"
+    pools = Pools(None, _everyone(data) if shared else None)
+
+    def states(estimates: Iterator[Estimate]) -> Iterator[State]:
+        return (State("neuron", data, estimate) for estimate in estimates)
+
+    if joint and not shared and affordable(data.shard.neurons, data.axis.knots):
+        steps = projected_steps(data, state.estimate, pools, settings.neuron_sweeps)
+        state = yield from kept(states(steps), state)
+    for count in (settings.neuron_sweeps, *[settings.neuron_sweeps // 3] * WINDOW_ROUNDS):
+        rest = _solve_rest(data, state.estimate, pools, count, joint)
+        state = yield from kept(states(rest), state)
+        windows = _windows(data, state.estimate, pools, joint)
+        if windows == data.windows:
+            break
+        data, estimate = rewindow(data, state.estimate, windows)
+        state = State("neuron", data, estimate)
+    yield state
+
+
+def _by_type(
+    single: State, data: Data, types: Int[Tensor, " sender"], learner: Learner, joint: bool
+) -> Iterator[State]:
+    """One φ and one ψ per type, on finer knots; the windows are chosen again between rounds."""
+    settings = learner.inference
+    shared = learner.graph_network.transfer == "shared"
+    pools = Pools(types, _everyone(data) if shared else types)
+    estimate = share_within_types(single.data, data, single.estimate, pools)
     if learner.graph_network.transfer == "pair":
-        estimate = split_receivers(estimate, types, fine.shard)
+        estimate = split_receivers(estimate, types, data.shard)
+    state = State("type", data, estimate, types)
+
+    def states(estimates: Iterator[Estimate]) -> Iterator[State]:
+        return (replace(state, data=data, estimate=estimate) for estimate in estimates)
+
     for round_ in range(ROUNDS):
         if round_ > 0:
-            fine, estimate = rewindow(fine, estimate, choose_windows(fine, estimate))
-        begin = estimate
-        for estimate in accelerated_sweeps(fine, begin, pools, settings.type_sweeps):
-            yield State("type", fine, estimate, types)
+            windows = _windows(data, state.estimate, pools, joint)
+            data, estimate = rewindow(data, state.estimate, windows)
+            state = replace(state, data=data, estimate=estimate)
+        if joint:
+            steps = projected_steps(data, state.estimate, pools, settings.type_sweeps)
+            state = yield from kept(states(steps), state)
+        rest = _solve_rest(data, state.estimate, pools, settings.type_sweeps, joint)
+        state = yield from kept(states(rest), state)
+
+
+def _solve_rest(
+    data: Data, estimate: Estimate, pools: Pools, count: int, joint: bool
+) -> Iterator[Estimate]:
+    """All unknowns of all receivers: by sweeps or, where these would creep, at once."""
+    if not joint:
+        yield from accelerated_sweeps(data, estimate, pools, count)
+        return
+    for _ in range(1 if pools.update is None else UPDATES):
+        estimate = solve_receivers(data, estimate, pools)
+        if pools.update is not None:  # the receivers of the steps do not visit all activities
+            drive = network_inputs(data, estimate)
+            update = solve_update(data, estimate, drive, pools.update)
+            estimate = replace(estimate, update=update)
+        estimate = replace(estimate, loss=unexplained(data, estimate))
+        yield estimate
+
+
+def _windows(data: Data, estimate: Estimate, pools: Pools, joint: bool) -> int:
+    """The number of windows that the frames call for."""
+    most = MORE * data.windows
+    if not joint:
+        return choose_windows(data, estimate, most)
+    likely = likely_windows(data, estimate, most)
+    return likely[0] if len(likely) == 1 else best_windows(data, estimate, pools, likely)
+
+
+def _everyone(data: Data) -> Int[Tensor, " sender"]:
+    return torch.zeros(data.shard.neurons, dtype=torch.long, device=data.normal.device)
+
+
+def worse(residual: Float[Tensor, " run"], than: Float[Tensor, " run"]) -> bool:
+    """Whether a model explains held-out runs worse than another by more than chance."""
+    more = residual - than
+    error = float(more.std()) * math.sqrt(len(more))
+    return float(more.sum()) > max(2 * error, TOLERANCE * float(than.sum()))
 
 
 def frames_per_sweep(settings: Inference, neurons: int) -> int:
@@ -166,10 +302,25 @@ def frames_per_sweep(settings: Inference, neurons: int) -> int:
     return max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
 
 
-def find_types(data: Data, estimate: Estimate, max_types: int) -> Int[Tensor, " sender"]:
-    """Cluster the functions of the neurons of all shards into types."""
-    types = cluster_functions(*functions_of_neurons(data, estimate), max_types)
-    return data.shard.broadcast(types.to(estimate.update.device), 0)
+def find_types(
+    data: Data, estimate: Estimate, max_types: int
+) -> Iterator[Int[Tensor, " sender"]]:
+    """Candidates for the types of the neurons of all shards, the fewest types first."""
+    shard = data.shard
+    power = (estimate.field**2).mean(1, keepdim=True)
+    sent = shard.all_reduce((estimate.connectivity**2 * power).sum(0))
+    residual = shard.all_gather(residual_by_neuron(data, estimate)) / data.frames
+    functions = functions_of_neurons(data, estimate)
+    distances = function_distances(*functions, sent, residual)
+    labels: set[tuple[int, ...]] = set()
+    for cut in cuts(distances):
+        types = cluster_functions(distances, cut)
+        types = shard.broadcast(types.to(estimate.update.device), 0)
+        known = tuple(types.tolist())
+        few = max(known) < min(max_types, shard.neurons // LEAST)
+        if known not in labels and few:
+            labels.add(known)
+            yield types
 
 
 def share_within_types(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) -> Estimate:

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.infer.sweep import FIELD_BOUNDS, sweep
-from figures_lib.infer.unknowns import Data, Estimate, Pools
+from figures_lib.infer.sweep import sweep
+from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools
 
 DEPTH = 6  # earlier sweeps that are combined with the last one
 Step = tuple[Estimate, Estimate]  # the estimates before and after a sweep

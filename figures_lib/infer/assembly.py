@@ -38,9 +38,10 @@ def assemble(
     Raises:
         InferenceError: the training of a network diverged.
     """
-    assert last.types is not None
-    coarse, fine, types, shard = single.data, last.data, last.types, last.data.shard
-    device, config = types.device, learner.graph_network
+    coarse, fine, shard = single.data, last.data, last.data.shard
+    device, config = last.estimate.update.device, learner.graph_network
+    alone = torch.arange(shard.neurons, device=device)  # if no neurons are alike
+    types = alone if last.types is None else last.types
     functions, connectivity = scale_transfer(recording, last, types)
     connectivity, siren = match_rows(recording, learner, last, connectivity)
 
@@ -62,6 +63,7 @@ def assemble(
         windows=fine.windows,
         loss=last.estimate.loss,
         history=History(tuple(history), embedding_steps.cpu()),
+        continuum=last.types is None,
     )
 
 

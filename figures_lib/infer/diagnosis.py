@@ -1,5 +1,6 @@
 """Checks without the truth: does inference diverge, and which weights are identifiable?"""
 
+import math
 from typing import Any
 
 import torch
@@ -8,12 +9,16 @@ from torch import Tensor
 
 from figures_lib.errors import InferenceError
 from figures_lib.infer.connectivity import FLAT
+from figures_lib.model.inferred import Diagnosis, Evidence
 from figures_lib.recording import Recording
 
 CHECK_EVERY = 100  # steps between checks of a loss: each makes a GPU wait
 LARGEST_LOSS = 1e6  # relative to the variance; a larger loss counts as diverged
 SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activity is computed
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
+STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
+HALVES = 0.97  # expected R² of W from which weights are trusted
+ALIKE = 30.0  # variance inflation factor from which the activities are to blame
 SHOWN = 8  # neurons that a reason lists
 
 
@@ -46,6 +51,32 @@ def check_training(name: str, step: int, steps: int, loss: Tensor) -> None:
             f"{name}: its training diverged, loss {value:.3g} at step {step}; lower "
             f"{name}.learning_rate"
         )
+
+
+def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
+    """The verdict on a result, and its reasons in plain words."""
+    reasons = list(identifiability(recording)["identifiability.reasons"])
+    if math.isnan(evidence.heldout_r2):
+        reasons.append("the recording is too short to hold frames out that could judge")
+    elif evidence.structure > STRUCTURE:
+        reasons.append(
+            f"the model misses {100 * evidence.structure:.2g} % of the variance of x' that is "
+            "no noise: the functions, the types or the field are wrong, or the recording is "
+            "too short for them"
+        )
+    if math.isnan(evidence.halves_r2):
+        reasons.append("the weights of halves of the recording were not compared")
+    elif evidence.halves_r2 < HALVES:
+        why = (
+            "the activities of different neurons are too much alike"
+            if evidence.entanglement > ALIKE
+            else "the recording is too short for its noise"
+        )
+        reasons.append(
+            "the weights inferred from the two halves of the recording disagree (expected R² "
+            f"{max(0.0, evidence.halves_r2):.2f}): {why}"
+        )
+    return Diagnosis(reasons=tuple(reasons), **vars(evidence))
 
 
 def identifiability(recording: Recording) -> dict[str, Any]:

@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from figures_lib.infer.heldout import sampled_frames
+
 VISITED = (0.005, 0.995)  # quantiles of the activity between which functions are compared
 GRID = 201  # points of that range at which they are evaluated
 LENGTHS = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7)  # correlation lengths [grid widths]
@@ -33,7 +35,7 @@ def visited_grid(
         activity: recorded activity; at most about 2000 frames of it are read.
         types: type of each neuron, 0…K−1.
     """
-    sample = activity[:: max(1, len(activity) // 2000)]
+    sample = activity[sampled_frames(len(activity), 2000)]
     unit = torch.linspace(0, 1, GRID)
     rows = []
     for k in range(int(types.max()) + 1):

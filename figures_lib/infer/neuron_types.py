@@ -1,7 +1,8 @@
-"""Neuron types from the shapes of the learned functions.
+"""Neuron types from the functions of single neurons.
 
-Neurons of one type share φ* and ψ*. Once the per-neuron functions have converged, their
-shapes fall into tight groups; the number of groups is inferred, not given.
+Neurons of one type share φ* and ψ*. Two neurons are alike if exchanging their functions would
+change x' by less than the residual that the functions leave anyway; the number of types follows
+from that, it is not given.
 """
 
 import numpy as np
@@ -11,78 +12,74 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-LEAST_SPREAD = 1e-4  # functions that differ by a smaller share of their size are one function
-GAP = 1.5  # ratio of successive merge distances that separates types from noise
-SIMILAR = 0.6  # of gaps this close to the widest, the one with more types is taken
-LEAST_SHARE, LEAST = 0.02, 4  # a group of fewer neurons is a stray, not a type
+LEAST = 4  # a group of fewer neurons is a stray, not a type
+ALIKE = 8.0  # variances of the residual: functions that differ by less may be one function
+NEIGHBOUR = 3  # the nearest but two: in a type it is as far as estimates of one function are
+UNKNOWN = 1e12  # distance of functions that cannot be compared
+SPREAD = 30.0  # times that distance, estimates of one function are apart at most
+
+
+def cuts(distances: Float[Tensor, "neuron neuron"]) -> tuple[float, ...]:
+    """Distances at which types may part, the coarser first.
+
+    The coarser one is the residual. Where the residual is noise, functions are known better
+    than that: as well as those of the nearest neighbours agree.
+    """
+    nearest = distances.sort(1).values[:, min(NEIGHBOUR, len(distances) - 1)]
+    fine = SPREAD * float(nearest.median())
+    return (ALIKE, fine) if 0 < fine < ALIKE else (ALIKE,)
 
 
 def cluster_functions(
-    update: Float[Tensor, "neuron knot"],
-    transfer: Float[Tensor, "neuron knot"],
-    density: Float[Tensor, "neuron knot"],
-    max_types: int,
+    distances: Float[Tensor, "neuron neuron"], cut: float
 ) -> Int[Tensor, " neuron"]:
-    """Group neurons by the shape of φ_i and ψ_i.
+    """Group neurons whose functions are alike; average linkage.
 
-    Average-linkage clustering of the distances between the functions. Only merges of two large
-    groups can separate types; the widest relative gap between the distances of such merges
-    separates types from noise. Strays, in groups too small for a type, join the nearest one.
+    Strays, in groups too small for a type, join the group that is nearest on average. If all
+    groups are too small, every neuron is its own.
 
     Args:
-        update: φ_i at the knots; an additive constant is ignored.
-        transfer: ψ_i at the knots; a factor is ignored.
-        density: how often each neuron visits each knot; every row sums to 1.
-        max_types: upper bound on the number of types.
+        distances: see :func:`function_distances`.
+        cut: largest mean distance within a type.
 
     Returns:
         The type of each neuron, 0…K−1, numbered by first appearance.
 
     Source: the clusters of Figure 3's learned embedding.
     """
-    distances = shape_distances(update, transfer, density).cpu().numpy()
-    merges = linkage(squareform(distances, checks=False), "average")
-    least = max(LEAST, int(LEAST_SHARE * len(distances)))
-    labels = fcluster(merges, _cut(merges, least, max_types), "distance")
+    root = distances.sqrt().cpu().numpy()
+    labels = fcluster(linkage(squareform(root, checks=False), "average"), cut**0.5, "distance")
     names, counts = np.unique(labels, return_counts=True)
-    large = names[counts >= least] if (counts >= least).any() else names[[counts.argmax()]]
-    away = np.stack([distances[:, labels == name].mean(1) for name in large], 1)
+    large = names[counts >= LEAST]
+    if not len(large):
+        return torch.arange(len(root))
+    away = np.stack([root[:, labels == name].mean(1) for name in large], 1)
     own = {name: index for index, name in enumerate(large)}
     found = [own.get(name, stray) for name, stray in zip(labels, away.argmin(1), strict=True)]
     order = {name: rank for rank, name in enumerate(dict.fromkeys(found))}
     return torch.tensor([order[name] for name in found])
 
 
-def _cut(merges: np.ndarray, least: int, max_types: int) -> float:
-    """The distance below which merges are within a type."""
-    sizes = np.concatenate([np.ones(len(merges) + 1), merges[:, 3]])
-    smaller = sizes[merges[:, :2].astype(int)].min(1)
-    between = merges[smaller >= least, 2][::-1]  # largest first
-    within = merges[smaller < least, 2]
-    if len(between) == 0:
-        return np.inf
-    if len(between) == 1:  # no large groups merge within the two: use small ones
-        between = np.append(between, np.quantile(within, 0.9) if len(within) else 0.0)
-    ratios = (between[:-1] / between[1:].clip(min=1e-12))[: max_types - 1]
-    wide = np.flatnonzero(ratios >= max(GAP, SIMILAR * ratios.max(initial=0)))
-    return float(between[wide[-1]]) * (1 - 1e-9) if len(wide) else np.inf
-
-
-def shape_distances(
+def function_distances(
     update: Float[Tensor, "neuron knot"],
     transfer: Float[Tensor, "neuron knot"],
     density: Float[Tensor, "neuron knot"],
+    sent: Float[Tensor, " neuron"],
+    residual: Float[Tensor, " neuron"],
 ) -> Float[Tensor, "neuron neuron"]:
-    """Distances of all pairs of neurons, each compared over the activity that both visit.
+    """What exchanging the functions of two neurons would add to the residual, relative to it.
 
-    With the weight r_ik·r_jk, r = √density, at knot k: the variance of φ_i − φ_j, plus
-    2 − 2|cos(ψ_i, ψ_j)|, each divided by its mean over all pairs. At activities that a neuron
-    rarely visits its functions are poorly known and have little weight.
+    Each pair is compared over the activity that both visit, with the weight r_ik·r_jk,
+    r = √density, at knot k: the variance of φ_i − φ_j, plus the part of ψ_i that no multiple
+    of ψ_j explains, times the power that the median neuron sends. Additive constants of both
+    are ignored: W can move them from ψ to φ.
 
     Args:
-        update: φ_i at the knots.
+        update: φ_i at the knots [1/time unit].
         transfer: ψ_i at the knots.
         density: how often each neuron visits each knot; every row sums to 1.
+        sent: Σ_i W_ij²·⟨Ω_i²⟩ of each sender j.
+        residual: variance of the residual of each neuron [1/time unit²].
     """
     update, transfer, root = update.double(), transfer.double(), density.double().sqrt()
     overlap = (root @ root.T).clamp_min(1e-12)
@@ -94,14 +91,15 @@ def shape_distances(
         return (values * root) @ root.T / overlap
 
     shift = mean(update) - mean(update).T
-    square = mean(update**2) + mean(update**2).T - 2 * inner(update) - shift**2
-    norms = (mean(transfer**2) * mean(transfer**2).T).sqrt().clamp_min(1e-300)
-    parts = (
-        (square, float(mean(update**2).mean())),
-        (2 - 2 * (inner(transfer) / norms).abs(), 1.0),
-    )
-    total = torch.zeros_like(square)
-    for part, size in parts:
-        part = part.clamp_min(0).fill_diagonal_(0)
-        total += part / part.mean().clamp_min(LEAST_SPREAD**2 * size + 1e-300)
-    return total.sqrt()
+    own = mean(update**2) + mean(update**2).T - 2 * inner(update) - shift**2
+    level = mean(transfer)
+    common = inner(transfer) - level * level.T
+    power = (mean(transfer**2) - level**2).clamp_min(1e-300)
+    unlike = 1 - common**2 / (power * power.T)
+    visits = density.double()
+    variance = (transfer**2 * visits).sum(1) - (transfer * visits).sum(1) ** 2
+    driven = float((sent.double() * variance).median())
+    residual = residual.double().clamp_min(1e-300)
+    left = (residual[:, None] + residual) / 2
+    total = own.clamp_min(0) / left + driven / residual.median() * unlike.clamp_min(0)
+    return total.nan_to_num(nan=UNKNOWN, posinf=UNKNOWN).fill_diagonal_(0)

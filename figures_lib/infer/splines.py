@@ -68,6 +68,15 @@ def evaluate(
     return torch.addcmul(low, fraction, table.gather(1, left + 1) - low)
 
 
+def hats(
+    left: Int[Tensor, "neuron time"], fraction: Float[Tensor, "neuron time"], knots: int
+) -> Float[Tensor, "neuron knot time"]:
+    """B_q(x_i(t)) for all knots q: what :func:`evaluate` multiplies a table by."""
+    values = fraction.new_zeros(len(left), knots, left.shape[1])
+    values.scatter_(1, left[:, None], 1 - fraction[:, None])
+    return values.scatter_(1, left[:, None] + 1, fraction[:, None])
+
+
 def project(
     out: Float[Tensor, "neuron knot"],
     signal: Float[Tensor, "neuron time"],

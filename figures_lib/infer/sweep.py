@@ -22,9 +22,15 @@ from torch import Tensor
 
 from figures_lib.infer.connectivity import solve_connectivity
 from figures_lib.infer.splines import evaluate, project
-from figures_lib.infer.unknowns import Data, Estimate, Pools, network_input, pooled
+from figures_lib.infer.unknowns import (
+    FIELD_BOUNDS,
+    Data,
+    Estimate,
+    Pools,
+    network_input,
+    pooled,
+)
 
-FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
 CURVATURE = 1e-4  # penalty on the bending of table *increments*: it vanishes at convergence
 RELAXATION = 1.2  # over-relaxation of ψ: the in-sample W shrinks the residual it is fitted to
 
@@ -60,8 +66,8 @@ def sweep(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
         the update of ψ.
     """
     estimate = replace(estimate, connectivity=solve_connectivity(data, estimate, pools))
-    drive = [network_input(data, estimate, *place) for _, *place in data.located()]
-    estimate = replace(estimate, update=_solve_update(data, estimate, drive, pools.update))
+    drive = network_inputs(data, estimate)
+    estimate = replace(estimate, update=solve_update(data, estimate, drive, pools.update))
     estimate = replace(estimate, field=_solve_field(data, estimate, drive))
     transfer, loss = _solve_transfer(data, estimate, drive, pools.transfer)
     return replace(
@@ -72,9 +78,15 @@ def sweep(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
     )
 
 
-def _solve_update(
+def network_inputs(data: Data, estimate: Estimate) -> list[Float[Tensor, "neuron time"]]:
+    """What each neuron receives in each block of frames, before the modulation by Ω."""
+    return [network_input(data, estimate, *place) for _, *place in data.located()]
+
+
+def solve_update(
     data: Data, estimate: Estimate, drive: list[Tensor], pool: Tensor | None
 ) -> Float[Tensor, "neuron knot"]:
+    """φ of each pool of neurons, given all else and the network inputs."""
     moment = torch.zeros_like(estimate.update)
     for (block, left, fraction), received in zip(data.located(), drive, strict=True):
         rest = torch.addcmul(

@@ -5,7 +5,7 @@ those of one process's shard (:mod:`figures_lib.infer.shards`); the senders are 
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -15,6 +15,7 @@ from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import Axis, evaluate, gram, locate
 from figures_lib.recording import Recording
 
+FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
 BLOCK = 2048  # frames per block: its arrays stay in cache-friendly, reusable allocations
 
 
@@ -113,7 +114,8 @@ class State:
     """Where inference stands after a sweep.
 
     Attributes:
-        phase: "shared", "neuron" or "type": how many neurons share a function.
+        phase: "shared", "neuron" or "type": how many neurons share a function; "alone" after
+            all others, if no neurons are alike.
         data: the sampled frames that the sweep read.
         estimate: the unknowns after it.
         types: the type of each neuron of all shards, once they are found.
@@ -125,24 +127,19 @@ class State:
     types: Int[Tensor, " neuron"] | None = None
 
 
-def sampling_stride(total: int, frames: int) -> int:
-    """The stride at which about ``frames`` of the recorded frames are sampled."""
-    return max(1, total // frames)
-
-
 def prepare(
     recording: Recording,
     axis: Axis,
-    frames: int,
+    frames: Int[Tensor, " frame"],
     windows: int,
     device: torch.device | str = "cpu",
 ) -> Data:
-    """Sample about ``frames`` frames at a constant stride and express them on the axis.
+    """Express some frames of a recording on the axis.
 
     Args:
         recording: activity and derivative, Float["time neuron"].
         axis: knots of the function tables.
-        frames: number of frames to sample [frames].
+        frames: which frames, in the order of time.
         windows: number of equal parts of the recording in which Ω is constant.
         device: where the sweeps will run.
     """
@@ -152,12 +149,10 @@ def prepare(
         recording.activity[:, shard.own],
         recording.derivative[:, shard.own],
     )
-    stride = sampling_stride(total, frames)
-    sampled = torch.arange(0, total, stride)
     blocks, power = [], torch.zeros((), dtype=torch.double, device=device)
     normal = torch.zeros(activities.shape[1], axis.knots, axis.knots, device=device)
-    mean = derivatives[::stride].mean(0).to(device)[:, None]
-    for index in sampled.split(BLOCK):
+    mean = derivatives[frames].mean(0).to(device)[:, None]
+    for index in frames.split(BLOCK):
         activity = activities[index].to(device).T.contiguous()
         derivative = derivatives[index].to(device).T.contiguous()
         block = Block(axis.coordinate(activity), derivative, index.to(device))
@@ -167,6 +162,45 @@ def prepare(
     modulated = recording.modulated[shard.own].to(device)
     all_power = float(shard.all_reduce(power))
     return Data(axis, tuple(blocks), total, windows, modulated, normal, all_power, shard)
+
+
+def thinned(data: Data, frames: int) -> Data:
+    """Every n-th of the sampled frames, so that at least ``frames`` remain."""
+    stride = max(1, data.frames // frames)
+    if stride == 1:
+        return data
+    blocks = tuple(
+        Block(one.position[:, ::stride], one.derivative[:, ::stride], one.frame[::stride])
+        for one in data.blocks
+    )
+    share = sum(block.frame.numel() for block in blocks) / data.frames
+    return replace(data, blocks=blocks, power=data.power * share)
+
+
+def unexplained(data: Data, estimate: Estimate) -> float:
+    """Unexplained fraction of the variance of x' in the frames of ``data``."""
+    return float(residual_by_run(data, estimate).sum()) / data.power
+
+
+def residual_by_run(data: Data, estimate: Estimate, runs: int = 50) -> Float[Tensor, " run"]:
+    """Σ of the squared residual of all neurons in each of some equal runs of frames."""
+    squared = [(error**2).sum(0, dtype=torch.double) for error in residuals(data, estimate)]
+    by_frame = data.shard.all_reduce(torch.cat(squared))
+    return torch.stack([run.sum() for run in by_frame.tensor_split(min(runs, len(by_frame)))])
+
+
+def residual_by_neuron(data: Data, estimate: Estimate) -> Float[Tensor, " neuron"]:
+    """Σ of the squared residual of each neuron."""
+    squared = [(error**2).sum(1, dtype=torch.double) for error in residuals(data, estimate)]
+    return torch.stack(squared).sum(0)
+
+
+def residuals(data: Data, estimate: Estimate) -> Iterator[Float[Tensor, "neuron time"]]:
+    """The difference x' − φ − Ω·Wψ in each block of frames [1/time unit]."""
+    for block, left, fraction in data.located():
+        error = block.derivative - evaluate(estimate.update, left, fraction)
+        received = network_input(data, estimate, left, fraction)
+        yield error.addcmul_(estimate.field[:, data.window(block)], received, value=-1)
 
 
 def network_input(

@@ -46,19 +46,58 @@ class History:
 
 
 @dataclass(frozen=True)
+class Evidence:
+    """What speaks for and against a result, measured without the truth.
+
+    Attributes:
+        heldout_r2: share of the variance of x' that the final networks explain on frames that
+            inference has not read.
+        structure: share of that variance which they miss although it is no noise: the part of
+            the residual that is alike in successive frames.
+        halves_r2: R² of W that the disagreement of W from two halves of the recording leads
+            one to expect.
+        entanglement: median variance inflation factor of the messages.
+    """
+
+    heldout_r2: float = float("nan")
+    structure: float = float("nan")
+    halves_r2: float = float("nan")
+    entanglement: float = float("nan")
+
+
+@dataclass(frozen=True)
+class Diagnosis(Evidence):
+    """Whether a result can be trusted, judged without the truth.
+
+    Attributes:
+        reasons: why it cannot be trusted, as sentences; none if it can.
+    """
+
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def trusted(self) -> bool:
+        """Whether nothing speaks against the result."""
+        return not self.reasons
+
+
+@dataclass(frozen=True)
 class Model:
     """Equation (2) as inferred: GNN, field network and types, in the gauge of the paper.
 
     Attributes:
         gnn: W* (divided by the known gain), embeddings a_i, networks φ* and ψ*.
         siren: Ω*(x, y, t).
-        types: the type found for each neuron.
+        types: the type found for each neuron; if no neurons are alike, each is its own.
         positions: (x, y) of each neuron.
         modulated: neurons that receive the field.
         frames: length of the recording that time t = 0…1 spans [frames].
         windows: equal parts of the recording in which Ω* is constant.
         loss: unexplained fraction of the variance of x' with the final networks.
         history: the sweeps and the fit of the embeddings.
+        continuum: whether no types were found.
+        method: how it was inferred.
+        diagnosis: whether it can be trusted.
     """
 
     gnn: GNN
@@ -70,6 +109,14 @@ class Model:
     windows: int
     loss: float
     history: History
+    continuum: bool = False
+    method: str = "sweeps"
+    diagnosis: Diagnosis = Diagnosis()
+
+    @property
+    def types_found(self) -> int:
+        """Number of types; 0 if no neurons are alike."""
+        return 0 if self.continuum else int(self.types.max()) + 1
 
     @torch.no_grad()
     def update(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
@@ -118,6 +165,9 @@ class Model:
             "frames": self.frames,
             "windows": self.windows,
             "loss": self.loss,
+            "continuum": self.continuum,
+            "method": self.method,
+            "diagnosis": asdict(self.diagnosis),
             "sweeps": [
                 {
                     key: value
@@ -146,6 +196,7 @@ class Model:
             for entry in about["sweeps"]
         )
         history = History(sweeps, arrays["embedding_steps"])
+        diagnosis = about["diagnosis"] | {"reasons": tuple(about["diagnosis"]["reasons"])}
         kept = {name: arrays[name] for name in ("types", "positions", "modulated")}
         return cls(
             gnn=gnn,
@@ -154,6 +205,9 @@ class Model:
             windows=about["windows"],
             loss=about["loss"],
             history=history,
+            continuum=about["continuum"],
+            method=about["method"],
+            diagnosis=Diagnosis(**diagnosis),
             **kept,
         )
 
@@ -175,4 +229,6 @@ def field_points(positions: Float[Tensor, "point 2"], time: Tensor) -> Float[Ten
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    return {
+        name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()
+    }

@@ -18,7 +18,9 @@ from figures_lib.config import Experiment
 from figures_lib.errors import ConfigError
 from figures_lib.infer.algorithm import ROUNDS, frames_per_sweep
 from figures_lib.infer.anderson import DEPTH
-from figures_lib.infer.unknowns import BLOCK, sampling_stride
+from figures_lib.infer.heldout import sampled_frames
+from figures_lib.infer.projection import FEW, LARGEST_NETWORK
+from figures_lib.infer.unknowns import BLOCK
 from figures_lib.learner import Learner
 from figures_lib.simulate.integrate import CHUNK
 
@@ -95,7 +97,7 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
         ranks: processes, at most N.
     """
     settings = learner.inference
-    sampled = math.ceil(frames / sampling_stride(frames, frames_per_sweep(settings, neurons)))
+    sampled = len(sampled_frames(frames, frames_per_sweep(settings, neurons)))
     own = -(-neurons // ranks)
     others = neurons - own
     block = min(BLOCK, sampled) * (8 * own + (3 * others if ranks > 1 else 0))
@@ -110,7 +112,7 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
         ("activity and derivative, on both sets of knots", SAMPLE, 4 * own * sampled),
         ("network input", SAMPLE, own * sampled),
         ("W: by neuron, old and new", SIZE, 3 * own * neurons),
-        ("Gram matrix, inverse, right-hand sides", SIZE, 5 * own * neurons),
+        ("Gram matrix, inverse, right-hand sides", SIZE, _gram(neurons, own, settings.knots)),
         ("one block of frames: positions, messages, residuals", SIZE, block),
         ("normal matrices of the tables", KNOTS, own * squares),
         ("steps to extrapolate from", UNKNOWNS, 4 * (DEPTH + 1) * unknowns),
@@ -130,6 +132,15 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
         {name: FLOAT * count for name, count in exchange.items()},
         own * neurons * (8 * sampled + 4 * neurons),
     )
+
+
+def _gram(neurons: int, own: int, knots: int) -> int:
+    """Numbers of float32 that a sweep holds around the Gram matrix, or a step with one ψ.
+
+    Steps hold it in double precision, and each process all of it.
+    """
+    steps = 2 * (3 * neurons**2 + FEW * (knots + 1) * neurons)
+    return max(5 * own * neurons, steps if neurons <= LARGEST_NETWORK else 0)
 
 
 def _training(learner: Learner, neurons: int) -> Iterator[tuple[str, str, int]]:

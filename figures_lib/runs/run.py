@@ -144,9 +144,9 @@ class Run:
         return read_json(self.out / "metrics.json")
 
     def doubts(self) -> list[str]:
-        """Why some weights cannot be inferred from activity; empty before the run is scored."""
+        """Why the result cannot be trusted; empty before the run is scored."""
         file = self.out / "metrics.json"
-        return read_json(file)["identifiability.reasons"] if file.exists() else []
+        return read_json(file)["diagnosis.reasons"] if file.exists() else []
 
     @property
     def device(self) -> str:

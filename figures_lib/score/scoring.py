@@ -9,6 +9,7 @@ scores named gauge-free, which are an upper limit of the raw ones.
 import json
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -46,7 +47,7 @@ class Scores:
         type_of_cluster: the true type that is most common in each found type.
     """
 
-    metrics: dict[str, float | int | list[str]]
+    metrics: dict[str, Any]
     connectivity_true: Float[Tensor, "neuron neuron"]
     connectivity_learned: Float[Tensor, "neuron neuron"]
     x: Float[Tensor, "type x"]
@@ -97,12 +98,12 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     connectivity_true = truth.connectivity * scale[truth.types]
     learned = model.gnn.connectivity.detach() * learned_scale[truth.types]
     r2, slope = fit_line(connectivity_true, learned)
-    metrics: dict[str, float | int | list[str]] = {
+    metrics: dict[str, Any] = {
         "connectivity.r2": r2,
         "connectivity.slope": slope,
         "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
-        "types.accuracy": accuracy,
-        "types.n_found": int(model.types.max()) + 1,
+        "types.accuracy": np.nan if model.continuum else accuracy,
+        "types.n_found": model.types_found,
         "phi.max_error": worst_error(update_true, update_learned),
         "psi.max_error": worst_error(transfer_true, transfer_learned),
         "loss.final": final_loss(recording, model),
@@ -111,6 +112,15 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
     metrics |= identifiability(recording)
+    metrics |= {
+        "inference.method": model.method,
+        "diagnosis.trusted": model.diagnosis.trusted,
+        "diagnosis.reasons": list(model.diagnosis.reasons),
+        "diagnosis.heldout_r2": model.diagnosis.heldout_r2,
+        "diagnosis.structure": model.diagnosis.structure,
+        "diagnosis.halves_r2": model.diagnosis.halves_r2,
+        "diagnosis.entanglement": model.diagnosis.entanglement,
+    }
     return Scores(
         metrics,
         connectivity_true,

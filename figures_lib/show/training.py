@@ -156,6 +156,8 @@ class Training(Panel):
             f"Stopped after sweep {self.sweeps[-1].index}{', the last' if self.over else ''}. "
             f"Scored with the truth: R² of the weights {r2:.4f}, row and column scales fitted"
         )
+        if self.state.phase == "alone":
+            return f"{text}; no neurons are alike, so there are no types."
         if self.state.types is None:
             return f"{text}; types are not inferred yet."
         accuracy, *_ = match_types(self.state.types, self._truth.types)

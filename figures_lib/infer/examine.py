@@ -1,0 +1,127 @@
+"""What speaks for and against a result, without the truth.
+
+Three things are measured. Frames that inference has not read show how much of x' the final
+networks explain, and whether what they miss is noise: misfit is alike in successive frames,
+noise is not. W is solved for from either half of the recording, with the functions and the
+field that were found: where the halves disagree, W is not determined, by too few frames, too
+much noise, or a misfit that the inverse of the Gram matrix magnifies. The variance inflation
+factor of the messages says by how much.
+"""
+
+from dataclasses import replace
+
+import torch
+
+from figures_lib.errors import InferenceError
+from figures_lib.infer.heldout import judging_runs
+from figures_lib.infer.projection import (
+    LARGEST_NETWORK,
+    Receivers,
+    eliminate,
+    entanglement,
+    gathered,
+    inverse_gram,
+)
+from figures_lib.infer.unknowns import Block, Data, State
+from figures_lib.learner import Learner
+from figures_lib.model.inferred import Evidence, Model
+from figures_lib.recording import Recording
+
+ROWS = 64  # of W, by which halves of the recording are compared
+
+
+def examine(recording: Recording, learner: Learner, model: Model, last: State) -> Evidence:
+    """Collect the evidence.
+
+    Args:
+        recording: what the model was inferred from.
+        learner: says what is regressed on.
+        model: the result.
+        last: the state that it was made of.
+    """
+    if learner.inference.derivative == "differences":
+        recording = recording.with_differences()
+    small = last.data.shard.neurons <= LARGEST_NETWORK
+    heldout_r2, structure = float("nan"), float("nan")
+    if last.data.shard.rank == 0:  # only the first process has all of W
+        heldout_r2, structure = held_out_residual(recording, model)
+    return Evidence(
+        heldout_r2=heldout_r2,
+        structure=structure,
+        halves_r2=agreement_of_halves(last) if small else float("nan"),
+        entanglement=entanglement(last.data, last.estimate) if small else float("nan"),
+    )
+
+
+@torch.no_grad()
+def held_out_residual(recording: Recording, model: Model) -> tuple[float, float]:
+    """Share of the variance of x' explained in runs that inference has not read.
+
+    Returns:
+        That share, and the share that is missed and no noise: the autocovariance of the
+        residual from one frame to the next.
+    """
+    runs = judging_runs(len(recording.activity))
+    if model.gnn.config.transfer == "pair":
+        runs = runs[:: max(1, len(runs) // 2), :2]  # every pair of neurons is evaluated
+    frames = runs.flatten()
+    field = torch.ones(len(frames), len(model.types))
+    if model.modulated.any():
+        field[:, model.modulated] = model.field(frames)
+    target = recording.derivative[frames]
+    error = (target - model.gnn(recording.activity[frames], field * recording.gain)).double()
+    power = float(((target - target.mean(0)).double() ** 2).sum())
+    if not power:
+        return float("nan"), float("nan")
+    by_run = error.view(*runs.shape, -1)
+    successive = float((by_run[:, 1:] * by_run[:, :-1]).sum())
+    share = runs.shape[1] / max(1, runs.shape[1] - 1)
+    return 1 - float((error**2).sum()) / power, max(0.0, successive * share / power)
+
+
+def agreement_of_halves(last: State) -> float:
+    """R² of W that its scatter between two halves of the recording leads one to expect.
+
+    Some rows of W are solved for from either half, each with its own φ. With W₁ = W + e₁ and
+    W₂ = W + e₂, the variance of W is their covariance V, and that of the errors is E, half the
+    mean square of W₁ − W₂. More frames reduce E, the more so if there are hardly more of them
+    than neurons: R² = V/(V + E·(F/2 − N)/(F − N)).
+    """
+    data, estimate, neurons = last.data, last.estimate, last.data.shard.neurons
+    free = data.frames / 2 - neurons
+    if free <= 0:
+        return 0.0
+    group = estimate.receivers[0]
+    rows = group[torch.linspace(0, len(group) - 1, min(ROWS, len(group))).round().long()]
+    table = data.shard.all_gather(estimate.transfer[0]).double()
+    halves = []
+    try:
+        for half in _halves(data):
+            here = gathered(half)
+            receivers = Receivers.of(half, here, estimate, rows, True)
+            inverse = inverse_gram(here, table)
+            halves.append(
+                eliminate(replace(receivers, own_field=False), table, inverse).weights
+            )
+    except InferenceError:
+        return 0.0
+    first, second = halves
+    parts = (first.sum(), second.sum(), (first * second).sum(), ((first - second) ** 2).sum())
+    sums = data.shard.all_reduce(torch.stack([*parts, first.new_tensor(first.numel())]))
+    one, two, both, apart, count = sums.tolist()
+    signal = max(0.0, both / count - one * two / count**2)
+    error = apart / 2 / count * free / (data.frames - neurons)
+    return signal / (signal + error) if signal > 0 else 0.0
+
+
+def _halves(data: Data) -> list[Data]:
+    """The frames before and after the middle of the recording."""
+    early: list[Block] = []
+    late: list[Block] = []
+    for block in data.blocks:
+        before = block.frame < data.total // 2
+        for chosen, part in ((before, early), (~before, late)):
+            if chosen.any():
+                position, derivative = block.position[:, chosen], block.derivative[:, chosen]
+                part.append(Block(position, derivative, block.frame[chosen]))
+    return [replace(data, blocks=tuple(part)) for part in (early, late)]

@@ -1,0 +1,714 @@
+"""Variable projection: ψ by Gauss–Newton steps, with W and φ eliminated.
+
+Where ψ is wrong, the W that is solved for makes up for most of its error. That ψ is then almost
+optimal for that W, and alternating least squares hardly moves either of them. Without noise,
+when the activities of different neurons are much alike, it stands still. What counts is the
+loss that is left *after* W and φ are solved for. A Gauss–Newton step on this reduced loss needs
+the residual of a receiver, and the part of its derivative with respect to ψ for which neither W
+nor φ can make up. The derivative of W itself is left out (Kaufman's step).
+
+A few receivers determine ψ, because all of them receive the same messages; those without
+modulation, whose Ω = 1 is known, come first. The residual is that of (x' − φ)/Ω, so that all
+receivers share one Gram matrix G = ΨΨᵀ, as in :mod:`figures_lib.infer.connectivity`. It is
+inverted in double precision, because its small eigenvalues are what counts here.
+
+Source: equation (2); G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413;
+L. Kaufman, BIT 15 (1975) 49.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from figures_lib.errors import InferenceError
+from figures_lib.infer.connectivity import flat
+from figures_lib.infer.splines import evaluate, hats, locate
+from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools, thinned
+from figures_lib.infer.windows import rewindow
+
+FEW, MANY = 24, 64  # receivers that determine shared functions, and those of single neurons
+JUDGES = 6  # receivers that judge the windows
+ABOUT = 2.0  # times the best cross-validated residual is as good: windows take up other misfit
+FEWEST = 4  # receivers that suffice for one function
+TOGETHER = 16  # receivers that are solved for at once
+LARGEST = 6144  # unknowns of a step, at most: a matrix of them takes 300 MB
+LARGEST_NETWORK = 10_000  # neurons: each process holds a whole Gram matrix
+LEAST_MODES = 6  # unknowns per function, at least
+RIDGE = 1e-11  # of the mean diagonal of a matrix that is inverted in double precision
+ENOUGH = 24  # frames per neuron that a step reads, about
+ROUNDS = 8  # Gauss–Newton steps in Ω
+ATTEMPTS = 12  # ridges to try, each ten times the previous one
+DAMPING, LEAST_DAMPING = 1e-8, 1e-14  # of the diagonal of the Gauss–Newton matrix
+SETTLED = 0.99  # share of the loss: a step that leaves more is the last one
+NOTHING = 1e-10  # of the variance of x': a smaller residual is none
+TRIALS = 5  # dampings of one step to try
+BENDING = 1e-9  # penalty on a step and its bending, of the mean diagonal
+CLEAR = 1e-9  # share of the power of a column that is left where others explain it
+
+
+@dataclass(frozen=True)
+class Frames:
+    """A block of frames as the chosen receivers see it, in double precision.
+
+    Attributes:
+        left: knot to the left of every activity.
+        fraction: of the way to the next knot.
+        hats: hat functions of φ at the receiver's own activity, divided by Ω.
+        columns: how the residual falls with the unknowns of the receiver alone that matter
+            in these frames: φ at the knots, then Ω in their windows.
+        place: which of all such unknowns these are.
+        target: (x' − φ)/Ω [1/time unit].
+    """
+
+    left: Int[Tensor, "sender time"]
+    fraction: Float[Tensor, "sender time"]
+    hats: Float[Tensor, "row knot time"]
+    columns: Float[Tensor, "row active time"]
+    place: Int[Tensor, " active"]
+    target: Float[Tensor, "row time"]
+
+    def messages(self, table: Float[Tensor, "sender knot"]) -> Float[Tensor, "sender time"]:
+        """ψ_j(x_j) of all senders."""
+        return evaluate(table, self.left, self.fraction)
+
+    def features(self, modes: Float[Tensor, "knot mode"]) -> Float[Tensor, "unknown time"]:
+        """The modes of all senders at their activities."""
+        return (modes.T @ hats(self.left, self.fraction, len(modes))).flatten(0, 1)
+
+
+@dataclass(frozen=True)
+class Receivers:
+    """Some receivers, and what they see.
+
+    Attributes:
+        data: the sampled frames.
+        positions: activity of all senders in each block, as a position on the axis.
+        rows: indices of these receivers among the neurons of this process.
+        update: φ of each at the knots, so far.
+        field: Ω of each in every window, so far.
+        own_update: whether φ is an unknown of each receiver alone.
+        own_field: whether Ω is an unknown; else it stays what it is.
+    """
+
+    data: Data
+    positions: tuple[Float[Tensor, "sender _"], ...]
+    rows: Int[Tensor, " row"]
+    update: Float[Tensor, "row knot"]
+    field: Float[Tensor, "row window"]
+    own_update: bool
+    own_field: bool
+
+    @classmethod
+    def of(
+        cls,
+        data: Data,
+        positions: tuple[Float[Tensor, "sender _"], ...],
+        estimate: Estimate,
+        rows: Int[Tensor, " row"],
+        own_update: bool,
+    ) -> "Receivers":
+        """Receivers as they stand in an estimate; Ω is known where there is no modulation."""
+        update, field = estimate.update[rows].double(), estimate.field[rows].double()
+        own_field = bool(data.modulated[rows].any())
+        return cls(data, positions, rows, update, field, own_update, own_field)
+
+    def frames(self) -> Iterator[Frames]:
+        """Every block of frames."""
+        own = self.rows + self.data.shard.first
+        for block, position in zip(self.data.blocks, self.positions, strict=True):
+            left, fraction = locate(position.double())
+            window = self.data.window(block)
+            field = self.field[:, window]
+            by_knot = hats(left[own], fraction[own], self.data.axis.knots) / field[:, None]
+            target = block.derivative[self.rows].double() / field
+            target -= (self.update[:, None] @ by_knot)[:, 0]
+            columns, place = self._own(by_knot, target / field, window)
+            yield Frames(left, fraction, by_knot, columns, place, target)
+
+    @property
+    def unknowns(self) -> int:
+        """Number of unknowns of each receiver alone."""
+        own = self.data.axis.knots if self.own_update else 0
+        return own + (self.data.windows if self.own_field else 0)
+
+    def _own(self, by_knot: Tensor, effect: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+        """Columns of the receivers' own unknowns, and which of them they are."""
+        knots = self.data.axis.knots if self.own_update else 0
+        columns = by_knot[:, :knots]
+        place = torch.arange(knots, device=window.device)
+        if not self.own_field:
+            return columns, place
+        active, index = window.unique(return_inverse=True)
+        here = torch.nn.functional.one_hot(index, len(active)).T
+        effect = effect * self.data.modulated[self.rows][:, None]
+        columns = torch.cat([columns, effect[:, None] * here], 1)
+        return columns, torch.cat([place, knots + active])
+
+    def moved(self, own: Float[Tensor, "row own"]) -> "Receivers":
+        """These receivers with their own unknowns changed, Ω by a factor of two at most."""
+        knots = self.data.axis.knots if self.own_update else 0
+        if self.own_field:
+            largest = (own[:, knots:] / self.field).abs().amax(1, keepdim=True)
+            own = own * (0.5 / largest.clamp_min(0.5))
+        update = self.update + own[:, :knots] if self.own_update else self.update
+        field = self.field
+        if self.own_field:
+            field = (field + own[:, knots:]).clamp(*FIELD_BOUNDS)
+            field = field / field.mean(1, keepdim=True)
+        return replace(self, update=update, field=field)
+
+
+@dataclass(frozen=True)
+class Reduced:
+    """What is left of some receivers when W and their own unknowns are solved for.
+
+    Attributes:
+        table: ψ of all senders at the knots.
+        inverse: of the Gram matrix of all messages.
+        weights: the receivers' rows of W, times the gain.
+        own: change of the receivers' own unknowns, see :attr:`Frames.columns`.
+        response: moments of the columns with all messages.
+        clear: combinations of columns, orthonormal in what no message explains.
+        loss: squared residual of (x' − φ)/Ω of each receiver [1/time unit²].
+    """
+
+    table: Float[Tensor, "sender knot"]
+    inverse: Float[Tensor, "sender sender"]
+    weights: Float[Tensor, "row sender"]
+    own: Float[Tensor, "row own"]
+    response: Float[Tensor, "row own sender"]
+    clear: Float[Tensor, "row own own"]
+    loss: Float[Tensor, " row"]
+
+    def residual(self, frames: Frames) -> Float[Tensor, "row time"]:
+        """(x' − φ)/Ω − WΨ of every receiver [1/time unit]."""
+        left = frames.target - (self.own[:, None, frames.place] @ frames.columns)[:, 0]
+        return left.addmm_(self.weights, frames.messages(self.table), alpha=-1)
+
+
+def gathered(data: Data) -> tuple[Float[Tensor, "sender _"], ...]:
+    """Activity of all senders in each block, as a position on the axis."""
+    return tuple(data.shard.all_gather(block.position) for block in data.blocks)
+
+
+def inverse_gram(
+    positions: Sequence[Float[Tensor, "sender _"]], table: Float[Tensor, "sender knot"]
+) -> Float[Tensor, "sender sender"]:
+    """The inverse of the Gram matrix of all messages, 0 for those that never change.
+
+    Raises:
+        InferenceError: it has none, because a value is not finite.
+    """
+    gram = table.new_zeros(len(table), len(table))
+    low = table.new_full((len(table),), torch.inf)
+    high = -low
+    for position in positions:
+        messages = evaluate(table, *locate(position.double()))
+        gram.addmm_(messages, messages.T)
+        low, high = (
+            torch.minimum(low, messages.amin(1)),
+            torch.maximum(high, messages.amax(1)),
+        )
+    silent = flat(low, high)
+    gram[silent] = 0
+    gram[:, silent] = 0
+    inverse = torch.cholesky_inverse(_factor(gram, RIDGE))
+    inverse[silent] = 0
+    inverse[:, silent] = 0
+    return inverse
+
+
+def eliminate(
+    receivers: Receivers,
+    table: Float[Tensor, "sender knot"],
+    inverse: Float[Tensor, "sender sender"],
+) -> Reduced:
+    """Solve for W and for the receivers' own unknowns at once, given ψ of all senders.
+
+    In φ the problem is linear, in Ω this is a Gauss–Newton step.
+    """
+    own = receivers.rows + receivers.data.shard.first
+    response, normal = _moments(receivers, table)
+    solved = response @ inverse
+    # W has no diagonal: the multiple of a row of G⁻¹ that cancels it is taken off
+    excess = solved.gather(2, own[:, None, None].expand(-1, solved.shape[1], 1))
+    solved -= excess * (inverse[own] / inverse[own, own].clamp_min(1e-300)[:, None])[:, None]
+    rest = normal - solved @ response.mT
+    clear = _clear(rest[:, :-1, :-1], normal[:, :-1, :-1], receivers)
+    target = rest[:, :-1, -1:]
+    change = (clear @ (clear.mT @ target))[..., 0]
+    return Reduced(
+        table=table,
+        inverse=inverse,
+        weights=solved[:, -1] - (change[:, None] @ solved[:, :-1])[:, 0],
+        own=change,
+        response=response[:, :-1],
+        clear=clear,
+        loss=rest[:, -1, -1] - (change * target[..., 0]).sum(1),
+    )
+
+
+def _moments(receivers: Receivers, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Moments of the columns and, last, of the target: with the messages, and among them."""
+    count, last = len(receivers.rows), receivers.unknowns
+    response = table.new_zeros(count, last + 1, len(table))
+    normal = table.new_zeros(count, last + 1, last + 1)
+    for frames in receivers.frames():
+        known = torch.cat([frames.columns, frames.target[:, None]], 1)
+        place = torch.nn.functional.pad(frames.place, (0, 1), value=last)
+        response.index_add_(1, place, known @ frames.messages(table).T)
+        normal[:, place[:, None], place] += known @ known.mT
+    return response, normal
+
+
+def _clear(
+    rest: Float[Tensor, "row own own"], normal: Float[Tensor, "row own own"], at: Receivers
+) -> Float[Tensor, "row own own"]:
+    """Combinations of the columns that are orthonormal in what no message explains.
+
+    Args:
+        rest: moments of the columns less what messages explain.
+        normal: moments of the columns.
+        at: the receivers that they belong to.
+    """
+    power = normal.diagonal(dim1=1, dim2=2)
+    scale = torch.where(power > 0, power.clamp_min(1e-300).rsqrt(), 0.0)
+    scaled = rest * scale[:, :, None] * scale[:, None]
+    if at.own_field:  # the mean of Ω is a convention, and stays what it is
+        level = scale.clone()
+        level[:, : at.data.axis.knots if at.own_update else 0] = 0
+        level = torch.nn.functional.normalize(level, dim=1)
+        scaled = scaled + level[:, :, None] * level[:, None]
+    identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
+    ridge = torch.full_like(scaled[:, :1, :1], CLEAR)
+    for _ in range(ATTEMPTS):
+        factor, failed = torch.linalg.cholesky_ex(scaled + ridge * identity)
+        if not failed.any():
+            break
+        ridge = torch.where(failed[:, None, None] > 0, 10 * ridge, ridge)
+    else:
+        raise InferenceError("the functions of a neuron cannot be solved for")
+    roots = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
+    return scale[:, :, None] * roots.mT
+
+
+@dataclass(frozen=True)
+class Lifted:
+    """Moments of the modes of all senders: they do not depend on ψ.
+
+    Attributes:
+        field: the Ω of the receivers that they belong to.
+        moments: of the modes of all senders with one another.
+        by_column: of the receivers' columns with the modes.
+    """
+
+    field: Float[Tensor, "row window"]
+    moments: Float[Tensor, "unknown unknown"]
+    by_column: Float[Tensor, "row own unknown"]
+
+
+class Projection:
+    """Gauss–Newton steps in ψ of one group of receivers, and in φ where neurons share it.
+
+    Args:
+        data: the sampled frames.
+        estimate: the unknowns before the first step.
+        group: which receivers' ψ is changed.
+        pools: which neurons share φ and ψ.
+    """
+
+    def __init__(self, data: Data, estimate: Estimate, group: int, pools: Pools) -> None:
+        data = thinned(data, ENOUGH * data.shard.neurons)
+        rows = choose_receivers(data, estimate, group, pools)
+        table = data.shard.all_gather(estimate.transfer[group]).double()
+        functions = data.shard.neurons if pools.transfer is None else _count(pools.transfer)
+        self._pools, self._damping = pools, DAMPING
+        self._modes = smooth_modes(table, LARGEST // functions)
+        here = gathered(data)
+        self._receivers = Receivers.of(data, here, estimate, rows, pools.update is None)
+        self._reduced = eliminate(self._receivers, table, inverse_gram(here, table))
+        self._lifted: Lifted | None = None
+
+    @property
+    def rows(self) -> Int[Tensor, " row"]:
+        """The receivers that determine ψ."""
+        return self._receivers.rows
+
+    @property
+    def weights(self) -> Float[Tensor, "row sender"]:
+        """Their rows of W, times the gain."""
+        return self._reduced.weights.float()
+
+    @property
+    def field(self) -> Float[Tensor, "row window"]:
+        """Their Ω."""
+        return self._receivers.field.float()
+
+    @property
+    def loss(self) -> float:
+        """Their residual as a share of the mean variance of x'."""
+        data = self._receivers.data
+        sums = torch.stack(
+            [self._reduced.loss.sum(), self._reduced.loss.new_tensor(len(self.rows))]
+        )
+        squared, count = data.shard.all_reduce(sums).tolist()
+        return squared / (data.power * count / data.shard.neurons)
+
+    @property
+    def transfer(self) -> Float[Tensor, "neuron knot"]:
+        """ψ of this process's neurons."""
+        return self._reduced.table[self._receivers.data.shard.own].float()
+
+    def update(self, before: Float[Tensor, "neuron knot"]) -> Float[Tensor, "neuron knot"]:
+        """φ of this process's neurons; the one before where each has its own."""
+        pool, receivers = self._pools.update, self._receivers
+        if pool is None:
+            return before
+        shard = receivers.data.shard
+        shared = before.new_zeros(_count(pool), before.shape[1]).double()
+        members = shared.new_zeros(len(shared), 1)
+        own = pool[receivers.rows + shard.first]
+        shared = shard.all_reduce(shared.index_add_(0, own, receivers.update))
+        members = shard.all_reduce(members.index_add_(0, own, torch.ones_like(shared[own, :1])))
+        mean = torch.where(members > 0, shared / members.clamp_min(1), 0.0).float()
+        return torch.where(members[pool[shard.own]] > 0, mean[pool[shard.own]], before)
+
+    def step(self) -> float:
+        """One step; the share of the loss that it leaves, 1 if none lowers the loss.
+
+        Raises:
+            InferenceError: a value is not finite.
+        """
+        shard = self._receivers.data.shard
+        before = float(shard.all_reduce(self._reduced.loss.sum()))
+        if before <= NOTHING * self._receivers.data.power:
+            return 1.0
+        matrix, gradient = (shard.all_reduce(part) for part in self._curvature())
+        for attempt in range(TRIALS):
+            damping = self._damping * 30**attempt
+            receivers, table = self._changed(_solve(matrix, gradient, damping))
+            trial = eliminate(receivers, table, inverse_gram(receivers.positions, table))
+            loss = float(shard.all_reduce(trial.loss.sum()))
+            if loss < before:
+                if receivers.own_field:
+                    receivers = receivers.moved(trial.own)
+                    trial = eliminate(receivers, table, trial.inverse)
+                self._receivers, self._reduced = receivers, trial
+                self._damping = max(LEAST_DAMPING, damping / 10)
+                return loss / before
+        return 1.0
+
+    def _changed(self, change: Float[Tensor, "function mode"]) -> tuple[Receivers, Tensor]:
+        """The receivers and ψ after a step."""
+        receivers, pools, table = self._receivers, self._pools, self._reduced.table
+        if pools.update is not None:
+            change, own = change.split(
+                [len(change) - _count(pools.update), _count(pools.update)]
+            )
+            rows = pools.update[receivers.rows + receivers.data.shard.first]
+            receivers = replace(receivers, update=receivers.update + own[rows])
+        change = change @ self._modes.T
+        return receivers, table + (change if pools.transfer is None else change[pools.transfer])
+
+    def _curvature(self) -> tuple[Tensor, Tensor]:
+        receivers, modes = self._receivers, self._modes
+        if self._pools.transfer is not None:
+            return curvature_of_pools(receivers, self._reduced, self._pools, modes)
+        if self._lifted is None or not torch.equal(self._lifted.field, receivers.field):
+            self._lifted = lift(receivers, modes)
+        return curvature_of_neurons(receivers, self._reduced, self._lifted, modes)
+
+
+def projected_steps(
+    data: Data, estimate: Estimate, pools: Pools, count: int
+) -> Iterator[Estimate]:
+    """Yield the estimates after Gauss–Newton steps, until one gains next to nothing.
+
+    Only ψ, shared φ, and W of the receivers that determine them change; the loss is that of
+    these receivers. :func:`solve_receivers` solves for the rest.
+
+    Args:
+        data: the sampled frames.
+        estimate: where the first step starts.
+        pools: which neurons share φ and ψ.
+        count: number of steps, at most.
+    """
+    projections = [
+        Projection(data, estimate, group, pools) for group in range(len(estimate.receivers))
+    ]
+    for _ in range(count):
+        left = [projection.step() for projection in projections]
+        connectivity, field = estimate.connectivity.clone(), estimate.field.clone()
+        for projection in projections:
+            connectivity[projection.rows] = projection.weights
+            field[projection.rows] = projection.field
+        estimate = replace(
+            estimate,
+            update=projections[0].update(estimate.update),
+            transfer=torch.stack([projection.transfer for projection in projections]),
+            connectivity=connectivity,
+            field=field,
+            loss=max(projection.loss for projection in projections),
+        )
+        yield estimate
+        if min(left) > SETTLED:
+            return
+
+
+def entanglement(data: Data, estimate: Estimate) -> float:
+    """Median variance inflation factor of the messages.
+
+    G_jj·(G⁻¹)_jj tells how much less is known of the weights of sender j because its messages
+    resemble combinations of those of the others. It is a few where noise drives the neurons.
+    """
+    table, positions = data.shard.all_gather(estimate.transfer[0]).double(), gathered(data)
+    power = table.new_zeros(len(table))
+    for position in positions:
+        power += (evaluate(table, *locate(position.double())) ** 2).sum(1)
+    return float((power * inverse_gram(positions, table).diagonal()).median())
+
+
+def affordable(neurons: int, knots: int) -> bool:
+    """Whether a step in the functions of single neurons is small enough."""
+    return LARGEST // neurons >= min(LEAST_MODES, knots)
+
+
+def choose_receivers(
+    data: Data, estimate: Estimate, group: int, pools: Pools
+) -> Int[Tensor, " row"]:
+    """Receivers of this process that determine ψ of their group, and φ of each pool of them.
+
+    They are chosen from all shards. Those without modulation are taken if they suffice, and
+    first those that visit the widest range: elsewhere a shared φ would stay unknown.
+    """
+    shard = data.shard
+    member = torch.zeros_like(data.modulated)
+    member[estimate.receivers[group]] = True
+    visited = (data.normal.diagonal(dim1=1, dim2=2) > 0).sum(1)
+    members, modulated, reach = (shard.all_gather(x) for x in (member, data.modulated, visited))
+    enough = MANY if pools.transfer is None else FEW
+    labels = torch.zeros_like(reach) if pools.update is None else pools.update
+    each = max(FEWEST, enough // _count(labels))
+    chosen = [
+        _some((members & (labels == k)).nonzero()[:, 0], modulated, reach, each)
+        for k in range(_count(labels))
+    ]
+    rows = torch.cat(chosen).sort().values - shard.first
+    return rows[(rows >= 0) & (rows < len(member))]
+
+
+def _some(rows: Tensor, modulated: Tensor, reach: Tensor, count: int) -> Tensor:
+    """Some of the rows: half of them those of the widest reach, the others evenly spaced."""
+    plain = rows[~modulated[rows]]
+    rows = plain if len(plain) >= FEWEST else rows
+    wide = rows[reach[rows].argsort(descending=True, stable=True)][: count // 2]
+    rest = rows[~torch.isin(rows, wide)]
+    count = min(len(rest), count - len(wide))
+    even = torch.linspace(0, len(rest) - 1, count).round().long().to(rows.device)
+    return torch.cat([wide, rest[even]])
+
+
+def smooth_modes(table: Float[Tensor, "sender knot"], count: int) -> Float[Tensor, "knot mode"]:
+    """The smoothest shapes of a table; all of them if there are no more than ``count``.
+
+    Otherwise the mean ψ is the first of them, so that it can be represented.
+    """
+    identity = torch.eye(table.shape[1], dtype=table.dtype, device=table.device)
+    if len(identity) <= count:
+        return identity
+    bend = torch.diff(identity, n=2, dim=0)
+    shapes = torch.cat([table.mean(0)[:, None], torch.linalg.eigh(bend.T @ bend)[1]], 1)
+    return torch.linalg.qr(shapes[:, :count])[0]
+
+
+def best_windows(
+    data: Data, estimate: Estimate, pools: Pools, candidates: Sequence[int]
+) -> int:
+    """The number of windows that leaves the least of some receivers, W being solved for anew.
+
+    Residuals are compared by generalised cross-validation, which counts the unknowns; of those
+    that leave about as little as the best, the fewest windows are chosen.
+    """
+    rows = data.modulated.nonzero()[:, 0]
+    rows = rows[torch.linspace(0, len(rows) - 1, min(JUDGES, len(rows))).round().long()]
+    table, positions = data.shard.all_gather(estimate.transfer[0]).double(), gathered(data)
+    inverse, left = inverse_gram(positions, table), []
+    for windows in candidates:
+        changed, renewed = rewindow(data, estimate, windows)
+        receivers = Receivers.of(changed, positions, renewed, rows, pools.update is None)
+        found = _settled(receivers, table, inverse)[1]
+        free = data.frames - data.shard.neurons - receivers.unknowns
+        left.append(float(data.shard.all_reduce(found.loss.sum())) / max(1, free) ** 2)
+    return next(
+        windows
+        for windows, loss in zip(candidates, left, strict=True)
+        if loss <= ABOUT * min(left)
+    )
+
+
+def solve_receivers(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
+    """W, Ω and, where each neuron has its own, φ of all receivers at once, given ψ."""
+    weights, update = torch.zeros_like(estimate.connectivity), estimate.update.clone()
+    field, positions = estimate.field.clone(), gathered(data)
+    for table, group in zip(estimate.transfer, estimate.receivers, strict=True):
+        messages = data.shard.all_gather(table).double()
+        inverse = inverse_gram(positions, messages)
+        modulated = data.modulated[group]
+        for rows in (*group[modulated].split(TOGETHER), *group[~modulated].split(TOGETHER)):
+            receivers = Receivers.of(data, positions, estimate, rows, pools.update is None)
+            receivers, reduced = _settled(receivers, messages, inverse)
+            weights[rows], field[rows] = reduced.weights.float(), receivers.field.float()
+            update[rows] = receivers.moved(reduced.own).update.float()
+    return replace(estimate, connectivity=weights, update=update, field=field)
+
+
+def _settled(receivers: Receivers, table: Tensor, inverse: Tensor) -> tuple[Receivers, Reduced]:
+    """Receivers whose Ω is found, with what is left of them; no loss is larger than before."""
+    fixed = replace(receivers, own_field=False)
+    before = eliminate(fixed, table, inverse)
+    if not receivers.own_field:
+        return fixed, before
+    for _ in range(ROUNDS):
+        receivers = receivers.moved(eliminate(receivers, table, inverse).own)
+    # φ is solved for once more, on top of what it was before
+    found = replace(fixed, field=receivers.field)
+    after = eliminate(found, table, inverse)
+    lower = after.loss < before.loss
+
+    def better(new: Tensor, old: Tensor) -> Tensor:
+        return torch.where(lower.view(-1, *[1] * (new.dim() - 1)), new, old)
+
+    kept = {
+        name: better(getattr(after, name), getattr(before, name))
+        for name in ("weights", "own", "response", "clear", "loss")
+    }
+    return replace(fixed, field=better(found.field, fixed.field)), replace(after, **kept)
+
+
+def curvature_of_pools(
+    receivers: Receivers, reduced: Reduced, pools: Pools, modes: Float[Tensor, "knot mode"]
+) -> tuple[Float[Tensor, "unknown unknown"], Float[Tensor, "function mode"]]:
+    """The Gauss–Newton matrix of the reduced loss, and minus half its gradient.
+
+    The matrix is Σ_i M_i·P_i·M_iᵀ over the receivers i, with M_i what a change of each mode of
+    each pool adds to x' − φ, and P_i the projection that takes off what W and the unknowns of
+    the receiver alone can add.
+    """
+    assert pools.transfer is not None
+    senders, rows = len(pools.transfer), receivers.rows + receivers.data.shard.first
+    functions = _count(pools.transfer)
+    functions += 0 if pools.update is None else _count(pools.update)
+    unknowns = functions * modes.shape[1]
+    matrix, gradient = modes.new_zeros(unknowns, unknowns), modes.new_zeros(unknowns)
+    by_message = modes.new_zeros(len(rows), unknowns, senders)
+    by_column = modes.new_zeros(len(rows), unknowns, reduced.own.shape[1])
+    for frames in receivers.frames():
+        messages, residual = frames.messages(reduced.table), reduced.residual(frames)
+        for row, weights in enumerate(reduced.weights):
+            received = _received(frames, weights, pools.transfer, modes)
+            if pools.update is not None:
+                every = frames.hats.new_zeros(_count(pools.update), *frames.hats[row].shape)
+                every[pools.update[rows[row]]] = frames.hats[row]
+                received = torch.cat([received, every.flatten(0, 1)])
+            matrix.addmm_(received, received.T)
+            gradient.addmv_(received, residual[row])
+            by_message[row].addmm_(received, messages.T)
+            by_column[row].index_add_(1, frames.place, received @ frames.columns[row].T)
+    for row, clear in enumerate(reduced.clear):
+        explained = by_message[row] @ reduced.inverse
+        matrix.addmm_(explained, by_message[row].T, alpha=-1)
+        by_own = (by_column[row] - explained @ reduced.response[row].T) @ clear
+        matrix.addmm_(by_own, by_own.T, alpha=-1)
+    return matrix, gradient.view(functions, -1)
+
+
+def _received(
+    frames: Frames, weights: Float[Tensor, " sender"], pool: Tensor, modes: Tensor
+) -> Float[Tensor, "unknown time"]:
+    """Σ_j W_ij·B(x_j) over the senders j of each pool, for every mode B."""
+    pools, time = _count(pool), frames.left.shape[1]
+    received = weights.new_zeros(pools * len(modes), time)
+    place = pool[:, None] * len(modes) + frames.left
+    upper = weights[:, None] * frames.fraction
+    received.scatter_add_(0, place, weights[:, None] - upper)
+    received.scatter_add_(0, place + 1, upper)
+    return (modes.T @ received.view(pools, len(modes), time)).flatten(0, 1)
+
+
+def lift(receivers: Receivers, modes: Float[Tensor, "knot mode"]) -> Lifted:
+    """The moments that every step in the functions of single neurons needs."""
+    unknowns = receivers.data.shard.neurons * modes.shape[1]
+    moments = modes.new_zeros(unknowns, unknowns)
+    by_column = modes.new_zeros(len(receivers.rows), receivers.unknowns, unknowns)
+    for frames in receivers.frames():
+        features = frames.features(modes)
+        moments.addmm_(features, features.T)
+        by_column.index_add_(1, frames.place, frames.columns @ features.T)
+    return Lifted(receivers.field, moments, by_column)
+
+
+def curvature_of_neurons(
+    receivers: Receivers, reduced: Reduced, lifted: Lifted, modes: Float[Tensor, "knot mode"]
+) -> tuple[Float[Tensor, "unknown unknown"], Float[Tensor, "function mode"]]:
+    """As :func:`curvature_of_pools`, each neuron having its own functions.
+
+    Then M_i is a diagonal matrix of weights times the modes B of all senders, which all
+    receivers share: Σ_i M_i·P·M_iᵀ = (WᵀW) ∘ B·P·Bᵀ, less what the φ_i and Ω_i explain.
+    """
+    weights, unknowns = reduced.weights, len(lifted.moments)
+    by_message = modes.new_zeros(len(reduced.table), unknowns)
+    by_residual = modes.new_zeros(len(weights), unknowns)
+    for frames in receivers.frames():
+        features = frames.features(modes).T
+        by_message.addmm_(frames.messages(reduced.table), features)
+        by_residual.addmm_(reduced.residual(frames), features)
+    explained = reduced.inverse @ by_message
+    each = weights.repeat_interleave(modes.shape[1], 1)  # the weight of every unknown
+    matrix = torch.addmm(lifted.moments, by_message.T, explained, alpha=-1)
+    products = weights.T @ weights
+    for block, product in zip(matrix.view(len(products), -1, unknowns), products, strict=True):
+        block *= product.repeat_interleave(modes.shape[1])
+    for row, clear in enumerate(reduced.clear):
+        by_column = lifted.by_column[row] - reduced.response[row] @ explained
+        by_own = (clear.T @ by_column) * each[row]
+        matrix.addmm_(by_own.T, by_own, alpha=-1)
+    return matrix, (each * by_residual).sum(0).view(len(products), -1)
+
+
+def _solve(
+    matrix: Float[Tensor, "unknown unknown"],
+    gradient: Float[Tensor, "function mode"],
+    damping: float,
+) -> Float[Tensor, "function mode"]:
+    """The damped step; where nothing is known of a function it is smooth and small."""
+    functions, modes = gradient.shape
+    diagonal = matrix.diagonal()
+    mean = diagonal.view(functions, modes).mean(1)
+    identity = torch.eye(modes, dtype=matrix.dtype, device=matrix.device)
+    bend = torch.diff(identity, n=2, dim=0)
+    penalty = BENDING * (bend.T @ bend + identity)
+    damped = matrix + torch.diag(damping * diagonal)
+    blocks = damped.view(functions, modes, functions, modes)
+    every = torch.arange(functions, device=matrix.device)
+    blocks[every, :, every] += mean.clamp_min(1e-300)[:, None, None] * penalty
+    factor = _factor(damped, damping)
+    return torch.cholesky_solve(gradient.reshape(-1, 1), factor).view_as(gradient)
+
+
+def _factor(matrix: Float[Tensor, "n n"], ridge: float) -> Float[Tensor, "n n"]:
+    """Cholesky factor of a matrix with the first ridge that makes it positive definite."""
+    ridge = ridge * float(matrix.diagonal().mean())
+    for _ in range(ATTEMPTS):
+        matrix.diagonal().add_(ridge)
+        factor, failed = torch.linalg.cholesky_ex(matrix)
+        if not int(failed):
+            return factor
+        ridge = 10 * ridge
+    raise InferenceError("the messages of the neurons have no independent part")
+
+
+def _count(pool: Int[Tensor, " neuron"]) -> int:
+    return int(pool.max()) + 1

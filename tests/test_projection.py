@@ -1,0 +1,223 @@
+"""Variable projection, held-out frames and the verdict, against independent constructions."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from test_sweeps import planted
+
+from figures_lib.infer import heldout
+from figures_lib.infer.algorithm import worse
+from figures_lib.infer.diagnosis import diagnose
+from figures_lib.infer.examine import agreement_of_halves
+from figures_lib.infer.projection import (
+    Receivers,
+    curvature_of_neurons,
+    curvature_of_pools,
+    eliminate,
+    entanglement,
+    gathered,
+    inverse_gram,
+    lift,
+    projected_steps,
+    solve_receivers,
+)
+from figures_lib.infer.splines import hats, locate, spanning
+from figures_lib.infer.sweep import start, sweep
+from figures_lib.infer.unknowns import Pools, State, prepare, unexplained
+from figures_lib.infer.windows import image_rate
+from figures_lib.model.inferred import Evidence
+
+NEURONS, KNOTS = 20, 8
+EVERYONE = torch.zeros(NEURONS, dtype=torch.long)
+
+
+@pytest.fixture(scope="module")
+def problem():
+    """Data, an estimate with random ψ and Ω, and three receivers, two of them modulated."""
+    recording, _, _ = planted(frames=900, windows=6)
+    axis = spanning(recording.activity, KNOTS)
+    data = prepare(recording, axis, heldout.sampled_frames(900, 900), 6)
+    generator = torch.Generator().manual_seed(1)
+    estimate = start(data)
+    table = torch.randn(1, NEURONS, KNOTS, generator=generator)
+    field = torch.ones(NEURONS, 6)
+    field[:9] = 0.5 + torch.rand(9, 6, generator=generator)
+    estimate = replace(estimate, transfer=table, field=field / field.mean(1, keepdim=True))
+    return data, estimate, torch.tensor([2, 7, 14])
+
+
+def columns(problem, receivers):
+    """For each receiver: what W, φ and Ω change, what ψ changes by knot, and the target."""
+    data, estimate, rows = problem
+    position = torch.cat([block.position for block in data.blocks], 1).double()
+    left, fraction = locate(position)
+    everything = hats(left, fraction, KNOTS).numpy()
+    table = estimate.transfer[0].double().numpy()
+    messages = np.einsum("jk,jkt->jt", table, everything)
+    frame = torch.cat([block.frame for block in data.blocks])
+    window = (frame * data.windows // data.total).numpy()
+    target = torch.cat([block.derivative for block in data.blocks], 1).double().numpy()
+    for row in rows.tolist():
+        field = estimate.field[row].double().numpy()[window]
+        own = everything[row] / field
+        left_over = target[row] / field - estimate.update[row].double().numpy() @ own
+        senders = np.delete(messages, row, 0)
+        parts = [senders, own]
+        if receivers.own_field and bool(data.modulated[row]):
+            here = np.eye(data.windows)[window].T * left_over / field
+            parts.append(here - here.mean(0))  # the mean of Ω stays
+        yield row, senders, np.concatenate(parts), everything, left_over
+
+
+def residual_of(matrix, target):
+    return target - matrix.T @ np.linalg.lstsq(matrix.T, target, rcond=1e-10)[0]
+
+
+def test_elimination_is_least_squares_in_weights_and_update(problem):
+    data, estimate, rows = problem
+    receivers = replace(
+        Receivers.of(data, gathered(data), estimate, rows, True), own_field=False
+    )
+    table = estimate.transfer[0].double()
+    found = eliminate(receivers, table, inverse_gram(gathered(data), table))
+    for k, (row, senders, free, _, target) in enumerate(columns(problem, receivers)):
+        solution = np.linalg.lstsq(free.T, target, rcond=1e-10)[0]
+        loss = ((target - free.T @ solution) ** 2).sum()
+        assert float(found.loss[k]) == pytest.approx(loss, rel=1e-6)
+        assert found.weights[k, row].abs() < 1e-9
+        others = np.delete(found.weights[k].numpy(), row)
+        assert np.allclose(others @ senders, solution[: len(senders)] @ senders, atol=1e-3)
+
+
+def test_a_field_step_never_raises_the_residual(problem):
+    data, estimate, _ = problem
+    before = replace(estimate, field=torch.ones_like(estimate.field))
+    plain = solve_receivers(data, before, Pools(None, EVERYONE))
+    assert unexplained(data, plain) < unexplained(data, before)
+    assert torch.allclose(plain.field.mean(1), torch.ones(NEURONS), atol=1e-4)
+    assert (plain.field[9:] == 1).all()
+    assert (plain.connectivity.diagonal() == 0).all()
+
+
+@pytest.mark.parametrize("pooled", [True, False])
+def test_curvature_is_that_of_the_projected_messages(problem, pooled):
+    """JᵀJ with the J of Kaufman, column by column by least squares."""
+    data, estimate, _ = problem
+    problem = data, estimate, torch.tensor([11, 14, 17])  # Ω = 1: nothing is approximate
+    receivers = replace(
+        Receivers.of(data, gathered(data), estimate, problem[2], True), own_field=False
+    )
+    table = estimate.transfer[0].double()
+    reduced = eliminate(receivers, table, inverse_gram(gathered(data), table))
+    modes = torch.eye(KNOTS, dtype=torch.double)
+    pool = torch.arange(NEURONS) % 2
+    if pooled:
+        matrix, gradient = curvature_of_pools(receivers, reduced, Pools(None, pool), modes)
+    else:
+        lifted = lift(receivers, modes)
+        matrix, gradient = curvature_of_neurons(receivers, reduced, lifted, modes)
+    expected, slope = 0.0, 0.0
+    for k, (_, _, free, everything, target) in enumerate(columns(problem, receivers)):
+        received = reduced.weights[k].numpy()[:, None, None] * everything
+        if pooled:
+            received = np.stack([received[pool.numpy() == p].sum(0) for p in (0, 1)])
+        received = received.reshape(-1, received.shape[-1])
+        left = residual_of(free, received.T).T
+        expected = expected + left @ left.T
+        slope = slope + received @ residual_of(free, target)
+    scale = np.abs(expected).max()
+    assert np.allclose(matrix.numpy(), expected, atol=1e-5 * scale)
+    assert np.allclose(gradient.flatten().numpy(), slope, atol=1e-5 * np.abs(slope).max())
+
+
+def entangled(frames=4000):
+    """A noise-free chaotic network: activities so much alike that sweeps creep."""
+    recording, weights, _ = planted(frames=frames, inputs=0, driven=False)
+    return recording, weights
+
+
+def test_steps_find_what_sweeps_creep_towards():
+    recording, weights = entangled()
+    axis = spanning(recording.activity, 24)
+    data = prepare(recording, axis, heldout.sampled_frames(4000, 4000), 1)
+    pools = Pools(None, EVERYONE)
+    crept = start(data)
+    for _ in range(12):
+        crept = sweep(data, crept, pools)
+    *_, found = projected_steps(data, start(data), pools, 30)
+    found = solve_receivers(data, found, pools)
+    assert entanglement(data, found) > 20
+    assert unexplained(data, found) < 0.02 * crept.loss
+    one, other = found.connectivity.flatten(), weights.flatten()
+    assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.99
+
+
+def test_images_of_a_movie_are_a_dip_however_flat_the_rest_is():
+    count = torch.arange(1, 200).double()
+    smooth = 1 / count + 0.3
+    assert image_rate(smooth) is None
+    dipped = smooth.clone()
+    dipped[[39, 79, 119]] *= 0.9
+    assert image_rate(dipped) == 40
+
+
+@pytest.mark.parametrize("total", [20, 300, 4000, 50_000])
+def test_held_out_frames_are_never_fitted(total):
+    choice, judging = heldout.choice_frames(total), heldout.judging_runs(total)
+    fitted = heldout.sampled_frames(total, total)
+    frames = torch.cat([choice, judging.flatten(), fitted])
+    assert frames.min() >= 0 and frames.max() < total
+    assert not set(choice.tolist()) & set(judging.flatten().tolist())
+    assert not set(fitted.tolist()) & set(frames[: -len(fitted)].tolist())
+    assert len(fitted) >= 0.85 * total
+    assert (judging.diff(dim=1) == 1).all()
+
+
+def test_types_are_accepted_unless_held_out_runs_get_worse():
+    generator = torch.Generator().manual_seed(0)
+    alone = 1 + 0.1 * torch.rand(50, generator=generator)
+    assert not worse(0.9 * alone, alone)
+    assert not worse(1.01 * alone, alone)
+    assert worse(1.5 * alone, alone)
+    noisy = alone + 2 * torch.randn(50, generator=generator)
+    assert not worse(noisy - noisy.mean() + alone.mean(), alone)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({}, ()),
+        ({"structure": 0.2}, ("misses 20 %",)),
+        ({"halves_r2": 0.5}, ("expected R² 0.50", "too short")),
+        ({"halves_r2": 0.5, "entanglement": 900.0}, ("too much alike",)),
+        ({"halves_r2": float("nan")}, ("not compared",)),
+    ],
+)
+def test_the_verdict_names_its_reason(changes, said):
+    recording, _, _ = planted()
+    evidence = Evidence(heldout_r2=0.99, structure=1e-4, halves_r2=0.999, entanglement=3.0)
+    diagnosis = diagnose(recording, replace(evidence, **changes))
+    assert diagnosis.trusted == (not said)
+    assert len(diagnosis.reasons) == bool(said)
+    for words in said:
+        assert words in diagnosis.reasons[0]
+
+
+@pytest.mark.parametrize("noise", [0.5, 4.0, 30.0])
+def test_halves_predict_the_score_of_noisy_data(noise):
+    recording, weights, _ = planted(frames=2000, inputs=0)
+    generator = torch.Generator().manual_seed(3)
+    disturbed = recording.derivative + noise * torch.randn(2000, NEURONS, generator=generator)
+    recording = replace(recording, derivative=disturbed)
+    data = prepare(
+        recording, spanning(recording.activity, 32), heldout.sampled_frames(2000, 2000), 1
+    )
+    knots = data.axis.values()
+    known = replace(start(data), transfer=torch.tanh(knots).expand(1, NEURONS, -1).clone())
+    found = solve_receivers(data, known, Pools(None, EVERYONE))
+    off = ~torch.eye(NEURONS, dtype=torch.bool)
+    both = torch.stack([found.connectivity[off], weights[off]])
+    expected = agreement_of_halves(State("neuron", data, found))
+    assert expected == pytest.approx(float(torch.corrcoef(both)[0, 1]) ** 2, abs=0.08)
