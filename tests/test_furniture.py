@@ -432,6 +432,11 @@ def test_the_command_of_a_run_repeats_it(
         assert load_experiment(ROOT / options.config, overrides) == wanted
 
 
+def test_the_verdict_names_every_reason() -> None:
+    assert run.verdict([]).startswith("Yes")
+    assert run.verdict(["too short", "too noisy"]) == "No: too short; too noisy."
+
+
 # How to cite
 
 

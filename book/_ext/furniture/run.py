@@ -22,12 +22,19 @@ def texts(run_folder: Path, checks: Path) -> dict[str, str]:
         run_folder: folder of a run, with ``metrics.json`` and ``provenance.json``.
         checks: file with the numbers of the tests.
     """
+    metrics = _read(run_folder / "metrics.json")
     return {
-        **substitutions(_read(run_folder / "metrics.json")),
+        **substitutions(metrics),
+        "verdict": verdict(metrics["diagnosis.reasons"]),
         **substitutions(_read(checks)),
         **provenance_texts(_read(run_folder / "provenance.json")),
         "downloads": _downloads_list(downloads(run_folder)),
     }
+
+
+def verdict(reasons: list[str]) -> str:
+    """The diagnosis of a run in one sentence."""
+    return f"No: {'; '.join(reasons)}." if reasons else "Yes: nothing speaks against it."
 
 
 def commit(run_folder: Path) -> str | None:
@@ -60,7 +67,7 @@ def _shown(key: str, value: Any) -> str:
         return str(value)
     if key.startswith("time."):
         return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-    if key.endswith((".r2", ".r2_gauge_free")):
+    if key.endswith(("r2", "r2_gauge_free")):
         return f"{value:.4f}" if value < 0.9999 else f"{value:.6f}"
     return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
 
