@@ -78,7 +78,7 @@ def test_a_full_disk_is_one_line_and_loses_nothing(tmp_path, stage, largest):
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     after = [path.name for path in tmp_path.rglob("*") if path.name != "stages"]
     assert sorted(after) == [name for name in before if name != "stages"]
-    assert len(run.infer().history.sweeps) == 6
+    assert run.infer().history.sweeps[-1].phase in ("type", "alone")
 
 
 def test_a_full_disk_keeps_the_earlier_site(tmp_path):

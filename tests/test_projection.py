@@ -163,6 +163,13 @@ def test_images_of_a_movie_are_a_dip_however_flat_the_rest_is():
     assert image_rate(dipped) == 40
 
 
+def test_a_few_frames_are_all_fitted():
+    assert heldout.judging_runs(3).numel() == 0
+    assert (
+        heldout.sampled_frames(3, 3).tolist() == heldout.choice_frames(3).tolist() == [0, 1, 2]
+    )
+
+
 @pytest.mark.parametrize("total", [20, 300, 4000, 50_000])
 def test_held_out_frames_are_never_fitted(total):
     choice, judging = heldout.choice_frames(total), heldout.judging_runs(total)

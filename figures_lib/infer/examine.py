@@ -65,6 +65,8 @@ def held_out_residual(recording: Recording, model: Model) -> tuple[float, float]
     if model.gnn.config.transfer == "pair":
         runs = runs[:: max(1, len(runs) // 2), :2]  # every pair of neurons is evaluated
     frames = runs.flatten()
+    if not len(frames):
+        return float("nan"), float("nan")
     field = torch.ones(len(frames), len(model.types))
     if model.modulated.any():
         field[:, model.modulated] = model.field(frames)

@@ -11,12 +11,18 @@ from jaxtyping import Int
 from torch import Tensor
 
 SHARE = 0.04  # of all frames are held out
+FEWEST = 20  # frames of a recording from which some are held out
 LONGEST = 20  # frames of a run, at most: short beside the images of a movie
 MOST_RUNS = 100  # enough to judge by; more would cost frames
 
 
 def held_out(total: int) -> Int[Tensor, "run time"]:
-    """The held-out runs of a recording of ``total`` frames, in the order of time."""
+    """The held-out runs of a recording of ``total`` frames, in the order of time.
+
+    None of a few frames are held out: there is nothing to judge then.
+    """
+    if total < FEWEST:
+        return torch.zeros(0, 1, dtype=torch.long)
     length = max(1, min(LONGEST, total // 200))
     count = max(2, min(MOST_RUNS, round(SHARE * total / length)))
     first = (torch.arange(count) + 0.5) * total / count - length / 2
@@ -24,8 +30,9 @@ def held_out(total: int) -> Int[Tensor, "run time"]:
 
 
 def choice_frames(total: int) -> Int[Tensor, " frame"]:
-    """Frames that judge the choices of an inference."""
-    return held_out(total)[::2].flatten()
+    """Frames that judge the choices of an inference; all frames if none are held out."""
+    held = held_out(total)
+    return held[::2].flatten() if len(held) else torch.arange(total)
 
 
 def judging_runs(total: int) -> Int[Tensor, "run time"]:

@@ -102,7 +102,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
         "connectivity.r2": r2,
         "connectivity.slope": slope,
         "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
-        "types.accuracy": np.nan if model.continuum else accuracy,
+        "types.accuracy": accuracy,
         "types.n_found": model.types_found,
         "phi.max_error": worst_error(update_true, update_learned),
         "psi.max_error": worst_error(transfer_true, transfer_learned),
