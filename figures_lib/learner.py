@@ -20,7 +20,8 @@ class Inference(Section):
         type_knots: knots of the function tables of the types.
         shared_sweeps: steps with one ψ for all neurons, at most.
         neuron_sweeps: sweeps or steps with one ψ per neuron, at most.
-        type_sweeps: sweeps or steps per round with one φ and one ψ per type, at most.
+        type_sweeps: sweeps or steps with one φ and one ψ per type in the first round, at most;
+            the second has twice as many.
         window: time for which Ω is constant at first [frames].
         max_types: more types than this are none: no neurons are alike then.
         derivative: what is regressed on: dx/dt as simulated (``exact``), or finite differences

@@ -56,7 +56,7 @@ from figures_lib.recording import Recording
 
 Progress = Callable[[SweepReport], None]
 LEAST_FRAMES = 8192  # frames per sweep even for a small network
-ROUNDS = 2  # of steps by type; the windows are chosen again before the second
+ROUNDS = 2  # of steps by type; the windows are chosen again before the second, longer one
 WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
@@ -256,7 +256,8 @@ def _by_type(
         if joint:
             steps = projected_steps(data, state.estimate, pools, settings.type_sweeps)
             state = yield from kept(states(steps), state)
-        rest = _solve_rest(data, state.estimate, pools, settings.type_sweeps, joint)
+        count = settings.type_sweeps * (1 if round_ < ROUNDS - 1 else 2)
+        rest = _solve_rest(data, state.estimate, pools, count, joint)
         state = yield from kept(states(rest), state)
 
 

@@ -107,7 +107,7 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
     groups = settings.max_types if learner.graph_network.transfer == "pair" else 1
     unknowns = own * ((1 + groups) * settings.type_knots + windows)
     curves = (settings.shared_sweeps + settings.neuron_sweeps) * settings.knots
-    curves += ROUNDS * settings.type_sweeps * settings.type_knots
+    curves += (ROUNDS + 1) * settings.type_sweeps * settings.type_knots
     counts = (
         ("activity and derivative, on both sets of knots", SAMPLE, 4 * own * sampled),
         ("network input", SAMPLE, own * sampled),
