@@ -170,7 +170,7 @@ def test_variants_of_the_sweeps_start_alike_and_end_well(experiment, simulated):
     assert len({row["loss"][0] for row in rows}) == 1
     plain, extrapolated, full = (row["r2_gauge_free"][-1] for row in rows)
     assert min(plain, extrapolated, full) > 0.999  # the windows were right from the start
-    assert [row["windows"] for row in rows][:2] == [40, 40]
+    assert len({row["windows"] for row in rows[:2]}) == 1
 
 
 def test_linear_problem_has_the_true_weights_as_its_solution():
