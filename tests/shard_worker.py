@@ -6,15 +6,13 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from test_sweeps import planted
+from test_sweeps import planted, prepared
 
 from figures_lib.config import load_experiment
 from figures_lib.infer.algorithm import converge
-from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.shards import Shard, inverse, joined, product
-from figures_lib.infer.splines import spanning
 from figures_lib.infer.sweep import start, sweep
-from figures_lib.infer.unknowns import Pools, prepare
+from figures_lib.infer.unknowns import Pools
 
 CONFIG = Path(__file__).resolve().parent.parent / "config" / "fig3_test.yaml"
 NEURONS, FRAMES = 21, 2000  # shards of unequal size
@@ -51,12 +49,7 @@ def factors():
 def exchanged_by_a_sweep():
     """Bytes that this process receives by broadcast and sends to a sum in another process."""
     recording, counted = recorded(), Counter()
-    data = prepare(
-        recording,
-        spanning(recording.activity, 24),
-        sampled_frames(len(recording.activity), FRAMES),
-        20,
-    )
+    data = prepared(recording, 24, 20)
     estimate = start(data)
     broadcast, reduce = dist.broadcast, dist.reduce
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from test_sweeps import planted
+from test_sweeps import planted, prepared
 
 from figures_lib.infer import heldout
 from figures_lib.infer.algorithm import worse
@@ -23,9 +23,9 @@ from figures_lib.infer.projection import (
     projected_steps,
     solve_receivers,
 )
-from figures_lib.infer.splines import hats, locate, spanning
+from figures_lib.infer.splines import hats, locate
 from figures_lib.infer.sweep import start, sweep
-from figures_lib.infer.unknowns import Pools, State, prepare, unexplained
+from figures_lib.infer.unknowns import Pools, State, unexplained
 from figures_lib.infer.windows import image_rate
 from figures_lib.model.inferred import Evidence
 
@@ -37,8 +37,7 @@ EVERYONE = torch.zeros(NEURONS, dtype=torch.long)
 def problem():
     """Data, an estimate with random ψ and Ω, and three receivers, two of them modulated."""
     recording, _, _ = planted(frames=900, windows=6)
-    axis = spanning(recording.activity, KNOTS)
-    data = prepare(recording, axis, heldout.sampled_frames(900, 900), 6)
+    data = prepared(recording, KNOTS, 6)
     generator = torch.Generator().manual_seed(1)
     estimate = start(data)
     table = torch.randn(1, NEURONS, KNOTS, generator=generator)
@@ -140,8 +139,7 @@ def entangled(frames=4000):
 
 def test_steps_find_what_sweeps_creep_towards():
     recording, weights = entangled()
-    axis = spanning(recording.activity, 24)
-    data = prepare(recording, axis, heldout.sampled_frames(4000, 4000), 1)
+    data = prepared(recording, 24, 1)
     pools = Pools(None, EVERYONE)
     crept = start(data)
     for _ in range(12):
@@ -218,9 +216,7 @@ def test_halves_predict_the_score_of_noisy_data(noise):
     generator = torch.Generator().manual_seed(3)
     disturbed = recording.derivative + noise * torch.randn(2000, NEURONS, generator=generator)
     recording = replace(recording, derivative=disturbed)
-    data = prepare(
-        recording, spanning(recording.activity, 32), heldout.sampled_frames(2000, 2000), 1
-    )
+    data = prepared(recording, 32, 1)
     knots = data.axis.values()
     known = replace(start(data), transfer=torch.tanh(knots).expand(1, NEURONS, -1).clone())
     found = solve_receivers(data, known, Pools(None, EVERYONE))

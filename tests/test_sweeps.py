@@ -44,6 +44,13 @@ def planted(neurons=20, frames=3000, inputs=9, windows=30, driven=True):
     return recording, weights, level
 
 
+def prepared(recording, knots, windows):
+    """All frames of a recording that are not held out."""
+    total = len(recording.activity)
+    frames = sampled_frames(total, total)
+    return prepare(recording, spanning(recording.activity, knots), frames, windows)
+
+
 def test_tables_interpolate_linearly_between_knots():
     axis = Axis(scale=2.0, reach=2.0, knots=9)
     knots = axis.values().numpy()
@@ -72,12 +79,7 @@ def test_table_fit_recovers_a_table():
 
 def test_connectivity_is_exact_given_the_rest():
     recording, weights, level = planted()
-    data = prepare(
-        recording,
-        spanning(recording.activity, 64),
-        sampled_frames(len(recording.activity), 3000),
-        30,
-    )
+    data = prepared(recording, 64, 30)
     knots = data.axis.values()
     field = torch.ones(20, data.windows)
     field[:9] = level.T
@@ -96,12 +98,7 @@ def test_connectivity_is_exact_given_the_rest():
 
 def test_sweeps_recover_planted_connectivity_functions_and_field():
     recording, weights, level = planted(frames=6000, windows=60)
-    data = prepare(
-        recording,
-        spanning(recording.activity, 32),
-        sampled_frames(len(recording.activity), 6000),
-        60,
-    )
+    data = prepared(recording, 32, 60)
     everyone = torch.zeros(20, dtype=torch.long)
     estimate, losses = start(data), []
     for _ in range(40):
@@ -125,12 +122,7 @@ def test_sweeps_recover_planted_connectivity_functions_and_field():
 
 def test_ten_extrapolated_sweeps_get_further_than_fifteen_plain_ones():
     recording, _, _ = planted(frames=6000, windows=60)
-    data = prepare(
-        recording,
-        spanning(recording.activity, 32),
-        sampled_frames(len(recording.activity), 6000),
-        60,
-    )
+    data = prepared(recording, 32, 60)
     pools = Pools(None, torch.zeros(20, dtype=torch.long))
     plain = quick = start(data)
     for _ in range(15):
@@ -146,12 +138,7 @@ def test_ten_extrapolated_sweeps_get_further_than_fifteen_plain_ones():
 def test_extrapolation_of_a_linear_contraction_finds_its_fixed_point():
     """One step more than there are slow directions determines the fixed point exactly."""
     recording, _, _ = planted()
-    data = prepare(
-        recording,
-        spanning(recording.activity, 16),
-        sampled_frames(len(recording.activity), 3000),
-        30,
-    )
+    data = prepared(recording, 16, 30)
     fixed = start(data)
     directions = torch.randn(2, 20, 30, generator=torch.Generator().manual_seed(1))
 
@@ -172,12 +159,7 @@ def test_number_of_windows_is_found(windows):
     recording.derivative.add_(
         0.1 * torch.randn(6000, 20, generator=torch.Generator().manual_seed(1))
     )
-    data = prepare(
-        recording,
-        spanning(recording.activity, 64),
-        sampled_frames(len(recording.activity), 6000),
-        60,
-    )
+    data = prepared(recording, 64, 60)
     knots = data.axis.values()
     exact = dataclasses.replace(
         start(data),

@@ -97,8 +97,9 @@ def infer(
         history.append(sweep)
         if progress is not None:
             progress(sweep)
-        last["single" if state.types is None else "type"] = state
         last["final"] = state
+        if state.types is None:
+            last["single"] = state
     try:
         model = assemble(recording, learner, last["single"], last["final"], history)
     except InferenceError as error:

@@ -67,7 +67,10 @@ def flat(low: Float[Tensor, " neuron"], high: Float[Tensor, " neuron"]) -> Bool[
 
 
 def inverse(
-    gram: Float[Tensor, "own neuron"], silent: Bool[Tensor, " neuron"], shard: Shard
+    gram: Float[Tensor, "own neuron"],
+    silent: Bool[Tensor, " neuron"],
+    shard: Shard,
+    ridge: float = RIDGE,
 ) -> Float[Tensor, "own neuron"]:
     """(G + ridge)⁻¹ without the silent neurons, whose rows and columns are 0.
 
@@ -80,6 +83,7 @@ def inverse(
         gram: the rows of ΨΨᵀ that belong to this process; overwritten.
         silent: which of all neurons have a message that never changes.
         shard: the place of this process among others.
+        ridge: the first to try, as a share of the mean diagonal.
 
     Raises:
         InferenceError: no ridge gives an inverse, because a value is not finite.
@@ -87,13 +91,13 @@ def inverse(
     if silent.any():
         _clear(gram, silent, shard)
     diagonal = gram.diagonal(shard.first)
-    ridge = RIDGE / shard.neurons * shard.all_reduce(diagonal.sum())
+    added = ridge / shard.neurons * shard.all_reduce(diagonal.sum())
     for _ in range(ATTEMPTS):
-        diagonal.add_(ridge)
+        diagonal.add_(added)
         found = shards.inverse(gram, shard)
         if found is not None:
             return _clear(found, silent, shard) if silent.any() else found
-        ridge = 10 * ridge
+        added = 10 * added
     raise InferenceError("the Gram matrix of the messages has no inverse")
 
 

@@ -25,8 +25,10 @@ from torch import Tensor
 
 from figures_lib.errors import InferenceError
 from figures_lib.infer.connectivity import flat
+from figures_lib.infer.connectivity import inverse as regularised_inverse
+from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, hats, locate
-from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools, thinned
+from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools, pooled, thinned
 from figures_lib.infer.windows import rewindow
 
 FEW, MANY = 24, 64  # receivers that determine shared functions, and those of single neurons
@@ -129,14 +131,18 @@ class Receivers:
             yield Frames(left, fraction, by_knot, columns, place, target)
 
     @property
+    def own_knots(self) -> int:
+        """Number of unknowns of φ that each receiver has alone; those of Ω come after them."""
+        return self.data.axis.knots if self.own_update else 0
+
+    @property
     def unknowns(self) -> int:
         """Number of unknowns of each receiver alone."""
-        own = self.data.axis.knots if self.own_update else 0
-        return own + (self.data.windows if self.own_field else 0)
+        return self.own_knots + (self.data.windows if self.own_field else 0)
 
     def _own(self, by_knot: Tensor, effect: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         """Columns of the receivers' own unknowns, and which of them they are."""
-        knots = self.data.axis.knots if self.own_update else 0
+        knots = self.own_knots
         columns = by_knot[:, :knots]
         place = torch.arange(knots, device=window.device)
         if not self.own_field:
@@ -149,15 +155,14 @@ class Receivers:
 
     def moved(self, own: Float[Tensor, "row own"]) -> "Receivers":
         """These receivers with their own unknowns changed, Ω by a factor of two at most."""
-        knots = self.data.axis.knots if self.own_update else 0
+        knots, update, field = self.own_knots, self.update, self.field
         if self.own_field:
-            largest = (own[:, knots:] / self.field).abs().amax(1, keepdim=True)
+            largest = (own[:, knots:] / field).abs().amax(1, keepdim=True)
             own = own * (0.5 / largest.clamp_min(0.5))
-        update = self.update + own[:, :knots] if self.own_update else self.update
-        field = self.field
-        if self.own_field:
             field = (field + own[:, knots:]).clamp(*FIELD_BOUNDS)
             field = field / field.mean(1, keepdim=True)
+        if self.own_update:
+            update = update + own[:, :knots]
         return replace(self, update=update, field=field)
 
 
@@ -183,10 +188,12 @@ class Reduced:
     clear: Float[Tensor, "row own own"]
     loss: Float[Tensor, " row"]
 
-    def residual(self, frames: Frames) -> Float[Tensor, "row time"]:
-        """(x' − φ)/Ω − WΨ of every receiver [1/time unit]."""
+    def residual(
+        self, frames: Frames, messages: Float[Tensor, "sender time"]
+    ) -> Float[Tensor, "row time"]:
+        """(x' − φ)/Ω − WΨ of every receiver, Ψ being the messages [1/time unit]."""
         left = frames.target - (self.own[:, None, frames.place] @ frames.columns)[:, 0]
-        return left.addmm_(self.weights, frames.messages(self.table), alpha=-1)
+        return left.addmm_(self.weights, messages, alpha=-1)
 
 
 def gathered(data: Data) -> tuple[Float[Tensor, "sender _"], ...]:
@@ -212,13 +219,7 @@ def inverse_gram(
             torch.minimum(low, messages.amin(1)),
             torch.maximum(high, messages.amax(1)),
         )
-    silent = flat(low, high)
-    gram[silent] = 0
-    gram[:, silent] = 0
-    inverse = torch.cholesky_inverse(_factor(gram, RIDGE))
-    inverse[silent] = 0
-    inverse[:, silent] = 0
-    return inverse
+    return regularised_inverse(gram, flat(low, high), Shard(len(table)), RIDGE)
 
 
 def eliminate(
@@ -279,7 +280,7 @@ def _clear(
     scaled = rest * scale[:, :, None] * scale[:, None]
     if at.own_field:  # the mean of Ω is a convention, and stays what it is
         level = scale.clone()
-        level[:, : at.data.axis.knots if at.own_update else 0] = 0
+        level[:, : at.own_knots] = 0
         level = torch.nn.functional.normalize(level, dim=1)
         scaled = scaled + level[:, :, None] * level[:, None]
     identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
@@ -367,14 +368,12 @@ class Projection:
         pool, receivers = self._pools.update, self._receivers
         if pool is None:
             return before
-        shard = receivers.data.shard
-        shared = before.new_zeros(_count(pool), before.shape[1]).double()
-        members = shared.new_zeros(len(shared), 1)
-        own = pool[receivers.rows + shard.first]
-        shared = shard.all_reduce(shared.index_add_(0, own, receivers.update))
-        members = shard.all_reduce(members.index_add_(0, own, torch.ones_like(shared[own, :1])))
-        mean = torch.where(members > 0, shared / members.clamp_min(1), 0.0).float()
-        return torch.where(members[pool[shard.own]] > 0, mean[pool[shard.own]], before)
+        found = torch.zeros_like(before, dtype=torch.double)
+        found[receivers.rows] = receivers.update
+        known = torch.zeros_like(found[:, :1])
+        known[receivers.rows] = 1
+        total, members = (pooled(part, pool, receivers.data.shard) for part in (found, known))
+        return torch.where(members > 0, (total / members.clamp_min(1)).float(), before)
 
     def step(self) -> float:
         """One step; the share of the loss that it leaves, 1 if none lowers the loss.
@@ -606,7 +605,8 @@ def curvature_of_pools(
     by_message = modes.new_zeros(len(rows), unknowns, senders)
     by_column = modes.new_zeros(len(rows), unknowns, reduced.own.shape[1])
     for frames in receivers.frames():
-        messages, residual = frames.messages(reduced.table), reduced.residual(frames)
+        messages = frames.messages(reduced.table)
+        residual = reduced.residual(frames, messages)
         for row, weights in enumerate(reduced.weights):
             received = _received(frames, weights, pools.transfer, modes)
             if pools.update is not None:
@@ -663,8 +663,9 @@ def curvature_of_neurons(
     by_residual = modes.new_zeros(len(weights), unknowns)
     for frames in receivers.frames():
         features = frames.features(modes).T
-        by_message.addmm_(frames.messages(reduced.table), features)
-        by_residual.addmm_(reduced.residual(frames), features)
+        messages = frames.messages(reduced.table)
+        by_message.addmm_(messages, features)
+        by_residual.addmm_(reduced.residual(frames, messages), features)
     explained = reduced.inverse @ by_message
     each = weights.repeat_interleave(modes.shape[1], 1)  # the weight of every unknown
     matrix = torch.addmm(lifted.moments, by_message.T, explained, alpha=-1)

@@ -220,6 +220,6 @@ def pooled(
     """Sum over the neurons of each pool in all shards, returned for every member."""
     if pool is None:
         return values
-    total = torch.zeros(int(pool.max()) + 1, *values.shape[1:], device=values.device)
+    total = values.new_zeros(int(pool.max()) + 1, *values.shape[1:])
     own = pool[shard.own]
     return shard.all_reduce(total.index_add_(0, own, values))[own]

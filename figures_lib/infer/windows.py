@@ -114,12 +114,11 @@ def image_rate(residuals: Float[Tensor, " count"]) -> int | None:
     deepest = int(depth.argmax())
     if depth[deepest] < LEAST_DEPTH:
         return None
-    parts = [
+    return next(
         at + 1
         for at in range(FIRST, deepest + 1)
         if (deepest + 1) % (at + 1) == 0 and depth[at] >= 0.5 * depth[deepest]
-    ]
-    return parts[0]
+    )
 
 
 def _depths(residuals: Float[Tensor, " count"]) -> Float[Tensor, " count"]:

@@ -11,6 +11,9 @@ from typing import Any
 from figures_lib.config import Experiment, input_files
 from figures_lib.paths import ROOT
 
+SHOWN = (  # parts of provenance.json that the pages show
+    *("config", "commit", "python", "packages", "processor", "cores", "stages"),
+)
 PACKAGES = ("torch", "torch_geometric", "numpy", "scipy", "matplotlib", "jupyter-book")
 
 

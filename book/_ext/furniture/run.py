@@ -10,6 +10,7 @@ from typing import Any
 
 from figures_lib.config import load_experiment
 from figures_lib.paths import ROOT
+from figures_lib.runs.files import read_json
 
 PROGRAM = ".venv/bin/python -m figures_lib"
 FOLDER = "run"  # folder of the site that holds what can be downloaded
@@ -22,12 +23,12 @@ def texts(run_folder: Path, checks: Path) -> dict[str, str]:
         run_folder: folder of a run, with ``metrics.json`` and ``provenance.json``.
         checks: file with the numbers of the tests.
     """
-    metrics = _read(run_folder / "metrics.json")
+    metrics = read_json(run_folder / "metrics.json")
     return {
         **substitutions(metrics),
         "verdict": verdict(metrics["diagnosis.reasons"]),
-        **substitutions(_read(checks)),
-        **provenance_texts(_read(run_folder / "provenance.json")),
+        **substitutions(read_json(checks)),
+        **provenance_texts(read_json(run_folder / "provenance.json")),
         "downloads": _downloads_list(downloads(run_folder)),
     }
 
@@ -39,7 +40,7 @@ def verdict(reasons: list[str]) -> str:
 
 def commit(run_folder: Path) -> str | None:
     """The commit that a run was made with; None where there was no repository."""
-    return _read(run_folder / "provenance.json")["commit"]
+    return read_json(run_folder / "provenance.json")["commit"]
 
 
 def copy_downloads(run_folder: Path, site: Path) -> None:
@@ -47,10 +48,6 @@ def copy_downloads(run_folder: Path, site: Path) -> None:
     for path in downloads(run_folder):
         (site / FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(run_folder / path, site / FOLDER / path)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 def substitutions(metrics: dict[str, Any]) -> dict[str, str]:
