@@ -152,6 +152,21 @@ def test_steps_find_what_sweeps_creep_towards():
     assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.99
 
 
+def test_every_group_of_receivers_changes_its_own_functions(problem):
+    """The variant ψ*(a_i, a_j, x_j): each type of receivers has its φ and its ψ."""
+    data, estimate, _ = problem
+    types = torch.arange(NEURONS) % 2
+    groups = tuple((types == k).nonzero()[:, 0] for k in (0, 1))
+    common = estimate.update.mean(0).expand(NEURONS, -1).clone()
+    table = start(data).transfer.expand(2, -1, -1).clone()
+    split = replace(estimate, update=common, transfer=table, receivers=groups)
+    after = next(projected_steps(data, split, Pools(types, types), 1))
+    for k, group in enumerate(groups):
+        assert not torch.allclose(after.update[group], common[group])
+        assert torch.allclose(after.update[group], after.update[group[:1]])
+        assert not torch.allclose(after.transfer[k], table[k])
+
+
 def test_images_of_a_movie_are_a_dip_however_flat_the_rest_is():
     count = torch.arange(1, 200).double()
     smooth = 1 / count + 0.3

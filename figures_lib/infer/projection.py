@@ -364,7 +364,7 @@ class Projection:
         return self._reduced.table[self._receivers.data.shard.own].float()
 
     def update(self, before: Float[Tensor, "neuron knot"]) -> Float[Tensor, "neuron knot"]:
-        """φ of this process's neurons; the one before where each has its own."""
+        """φ of this process's neurons: the one before where no receiver has changed it."""
         pool, receivers = self._pools.update, self._receivers
         if pool is None:
             return before
@@ -441,12 +441,14 @@ def projected_steps(
     for _ in range(count):
         left = [projection.step() for projection in projections]
         connectivity, field = estimate.connectivity.clone(), estimate.field.clone()
+        update = estimate.update
         for projection in projections:
+            update = projection.update(update)
             connectivity[projection.rows] = projection.weights
             field[projection.rows] = projection.field
         estimate = replace(
             estimate,
-            update=projections[0].update(estimate.update),
+            update=update,
             transfer=torch.stack([projection.transfer for projection in projections]),
             connectivity=connectivity,
             field=field,
