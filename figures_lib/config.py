@@ -8,6 +8,7 @@ that names the key, what was found and what is allowed.
 
 from __future__ import annotations
 
+import copy
 import math
 import re
 from collections.abc import Mapping
@@ -18,7 +19,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from figures_lib.errors import ConfigError
-from figures_lib.learner import FieldNetwork, GraphNetwork, Inference, Learner
+from figures_lib.learner import FieldNetwork, GraphNetwork, Inference, Learner, Training
 from figures_lib.neurons import NEURON_MODELS
 from figures_lib.neurons.neuron import NeuronModel, NeuronParameters
 from figures_lib.section import (
@@ -137,6 +138,7 @@ class Experiment(Section, Generic[NeuronType]):
     inference: Inference = Inference()
     graph_network: GraphNetwork = GraphNetwork()
     field_network: FieldNetwork = FieldNetwork()
+    training: Training = Training()
 
     @field_validator("profile")
     @classmethod
@@ -170,6 +172,7 @@ class Experiment(Section, Generic[NeuronType]):
             inference=self.inference,
             graph_network=self.graph_network,
             field_network=self.field_network,
+            training=self.training,
             seed=self.seed if own is None else own,
         )
 
@@ -223,7 +226,7 @@ def validated(
         ConfigError: as :func:`load_experiment`.
     """
     for key, value in overrides.items():
-        set_key(tree, key, value)
+        set_key(tree, key, copy.deepcopy(value))  # a later key may change a part of it
     kind = _kind(tree)
     try:
         return kind.model_validate(tree)

@@ -256,7 +256,7 @@ CASES = [
     Case("a word that is not an option", "device", override("device=tpu")),
     Case(
         "an unknown distribution",
-        "'cauchy' or 'gaussian'",
+        "'cauchy' or 'gaussian' or 'dale' or 'low_rank'",
         override("connectivity.distribution=levy"),
     ),
     Case(

@@ -18,8 +18,9 @@ from test_pipeline import METRIC_KEYS
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
+from figures_lib.config import load_experiment
 from figures_lib.errors import ConfigError
-from figures_lib.studies.points import Draws, load_study
+from figures_lib.studies.points import Axes, Draws, load_study, plan
 from figures_lib.studies.results import read_results, varied_keys, write_results
 
 SWEEP = ROOT / "config" / "sweeps" / "test.yaml"
@@ -66,6 +67,30 @@ def test_draws_are_the_same_every_time_and_within_their_ranges(method):
     assert drawn != Draws(count=5, method=method, seed=4, keys=keys).settings()
     assert drawn == Draws(count=8, method=method, seed=3, keys=keys).settings()[:5]
     assert all(1 <= one["a"] <= 1000 and one["b"] in range(2, 10) for one in drawn)
+
+
+@pytest.mark.parametrize("method", ["sobol", "random"])
+def test_draws_choose_among_listed_values(method):
+    """Every value comes up, as often as it is listed; ranges refine a chosen list."""
+    types = [
+        [{"decay": 1.0, "self_coupling": 1.0, "width": 1.0} for _ in range(n)] for n in (1, 2)
+    ]
+    draws = {
+        "count": 64,
+        "method": method,
+        "keys": {"neuron_types.0.width": {"low": 2.0, "high": 3.0}},
+        "choices": {"neuron_types": types, "inference.knots": [16, 16, 16, 24]},
+    }
+    drawn = Draws(**draws).settings()
+    assert drawn == Draws(**draws | {"count": 128}).settings()[:64]
+    assert {len(one["neuron_types"]) for one in drawn} == {1, 2}
+    assert 0.1 < sum(one["inference.knots"] == 24 for one in drawn) / 64 < 0.4
+    study = plan(ROOT / "config" / "fig3_test.yaml", Axes(draws=draws), "here")
+    assert all(point.problem is None for point in study.points)
+    assert all("width" in str(one) and one[0]["width"] == 1.0 for one in types)  # unchanged
+    two = next(point for point in study.points if len(point.varied["neuron_types"]) == 2)
+    widths = [one.width for one in load_experiment(study.config, two.overrides).neuron_types]
+    assert widths == [two.varied["neuron_types.0.width"], 1.0]
 
 
 def test_runs_are_the_product_of_all_axes(tmp_path):

@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from figures_lib.config import Experiment, NeuronType
 from figures_lib.errors import ConfigError, OneLineError
 from figures_lib.runs.run import open_run
+from figures_lib.weights import DISTRIBUTIONS
 
 ODD = [0, -1, 1, 2, 7, 1e-9, 0.5, 1e9, 10**12, "", "many", None, True, [], {}, float("nan")]
 SIZES = {  # a run of these takes less than a second
@@ -39,7 +40,7 @@ FREE = {
     "simulation.noise": st.floats(0, 10),
     "simulation.time_step": st.floats(1e-4, 3),
     "simulation.type_order": st.sampled_from(["blocks", "shuffled"]),
-    "connectivity.distribution": st.sampled_from(["cauchy", "gaussian"]),
+    "connectivity.distribution": st.sampled_from([*DISTRIBUTIONS]),
     "connectivity.density": st.floats(0.01, 1),
     "connectivity.scale": st.one_of(st.none(), st.floats(1e-6, 10)),
     "graph_network.transfer": st.sampled_from(["shared", "sender", "pair"]),

@@ -231,6 +231,26 @@ def test_gaussian_and_sparse_connectivity():
     assert weights[kept].std() == pytest.approx(400**-0.5, rel=0.03)
 
 
+def test_weights_by_dales_law():
+    """Every sender has one sign; both signs send the same variance; one in five inhibits."""
+    settings = Connectivity(distribution="dale")
+    weights = draw_connectivity(settings, 500, torch.Generator().manual_seed(0))
+    signs = weights.sign().sum(0)
+    assert (signs.abs() == 499).all()  # the diagonal is zero
+    assert (signs < 0).float().mean() == pytest.approx(0.2, abs=0.05)
+    power = [weights[:, signs * sign > 0].square().sum() for sign in (1, -1)]
+    assert float(power[0] / power[1]) == pytest.approx(1, abs=0.3)
+
+
+def test_weights_of_low_rank():
+    """Eight patterns, apart from the diagonal, and entries of unit variance over N."""
+    settings = Connectivity(distribution="low_rank")
+    weights = draw_connectivity(settings, 300, torch.Generator().manual_seed(0))
+    values = torch.linalg.svdvals(weights.double())
+    assert values[8] < 0.1 * values[7]
+    assert float(weights.std()) == pytest.approx(300**-0.5, rel=0.1)
+
+
 @pytest.mark.parametrize("suffix", ["npy", "npz", "safetensors"])
 def test_connectivity_files(tmp_path, suffix):
     matrix = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)

@@ -59,27 +59,45 @@ class Range(Section):
 
 
 class Draws(Section):
-    """Points drawn in the box of some ranges; equal seeds draw equal points."""
+    """Points drawn in the box of some ranges; equal seeds draw equal points.
+
+    Attributes:
+        count: of the points.
+        method: ``sobol`` fills the box evenly, ``random`` draws independently.
+        seed: of the random numbers.
+        keys: the range of each key.
+        choices: values of further keys, of which each point draws one; a value that is listed
+            twice is drawn twice as often. A range may refine a chosen value.
+    """
 
     count: Runs
     method: Literal["sobol", "random"] = "sobol"
     seed: Count = 0
     keys: Annotated[dict[str, Range], Field(min_length=1)]
+    choices: dict[str, Annotated[list[Any], Field(min_length=1)]] = {}
+
+    @property
+    def drawn(self) -> list[str]:
+        """All keys that are drawn, the choices first."""
+        return [*self.choices, *self.keys]
 
     def settings(self) -> list[Settings]:
         """The drawn points; a larger ``count`` appends points and keeps the first ones.
 
         Source: I. M. Sobol', USSR Comput. Math. Math. Phys. 7 (1967); scrambled by scipy.
         """
-        width = len(self.keys)
+        width = len(self.drawn)
         if self.method == "random":
             shares = np.random.default_rng(self.seed).random((self.count, width))
         else:
             exponent = math.ceil(math.log2(self.count))
             shares = qmc.Sobol(width, rng=self.seed).random_base2(exponent)[: self.count]
-        spans = self.keys.items()
+        picks: list[Callable[[float], Any]] = [
+            *(lambda share, of=of: of[int(share * len(of))] for of in self.choices.values()),
+            *(span.at for span in self.keys.values()),
+        ]
         return [
-            {key: span.at(float(s)) for (key, span), s in zip(spans, row, strict=True)}
+            {key: pick(float(s)) for key, pick, s in zip(self.drawn, picks, row, strict=True)}
             for row in shares
         ]
 
@@ -96,7 +114,7 @@ class Axes(Section):
     @model_validator(mode="after")
     def _a_key_is_given_once(self) -> Axes:
         several = {key for settings in self.points for key in settings}
-        drawn = [] if self.draws is None else self.draws.keys
+        drawn = [] if self.draws is None else self.draws.drawn
         seeds = [] if self.seeds is None else ["seed"]
         counts = Counter([*self.overrides, *several, *self.grid, *drawn, *seeds])
         for key, count in counts.items():
@@ -190,7 +208,7 @@ def plan(config: Path, axes: Axes, where: str) -> Study:
     points = [_point(config, axes.overrides, parts) for parts in chosen]
     groups = [points]
     for number, axis in enumerate(options):
-        drawn = axes.draws is not None and axis[0].keys() == axes.draws.keys.keys()
+        drawn = axes.draws is not None and list(axis[0]) == axes.draws.drawn
         if not drawn:  # a drawn value may be impossible
             for option in axis:
                 pairs = zip(chosen, points, strict=True)
