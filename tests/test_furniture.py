@@ -26,6 +26,7 @@ from figures_lib.__main__ import command_parser
 from figures_lib.config import Experiment, load_experiment
 from figures_lib.errors import ConfigError
 from figures_lib.infer import gauge
+from figures_lib.infer.algorithm import METHODS
 from figures_lib.infer.splines import Axis
 from figures_lib.learner import GraphNetwork
 from figures_lib.model.gnn import GNN
@@ -430,6 +431,40 @@ def test_the_command_of_a_run_repeats_it(
         options = command_parser().parse_args(shlex.split(found)[3:])
         overrides = dict(text.split("=", 1) for text in options.overrides)
         assert load_experiment(ROOT / options.config, overrides) == wanted
+
+
+def test_published_numbers_stand_only_beside_the_published_setting() -> None:
+    """Another size, parameter or movie leaves the column empty and says why."""
+    paper = load_experiment(ROOT / "config" / "fig3.yaml").model_dump(mode="json")
+    same = {"external_input.source": run.PUBLISHED_MOVIE}
+    assert run.published(paper, same)["published_connectivity"].startswith("0.993, 1.03")
+    for config, inputs, reason in (
+        (paper, {}, "another movie than"),
+        (paper, {"external_input.source": "0" * 64}, "another movie than"),
+        (_changed(paper, "simulation", frames=40_000), same, "another network or recording"),
+        (_changed(paper, "connectivity", density=0.5), same, "another network or recording"),
+    ):
+        texts = run.published(config, inputs)
+        assert {texts[name] for name in run.PUBLISHED} == {"–"}
+        assert reason in texts["published_note"]
+    gradient = load_experiment(ROOT / "config" / "fig3_gradient.yaml").model_dump(mode="json")
+    assert run.published(gradient, same)["published_field"] == "0.975"
+
+
+def _changed(config: dict[str, Any], section: str, **values: Any) -> dict[str, Any]:
+    return {**config, section: {**config[section], **values}}
+
+
+def test_the_movie_is_named() -> None:
+    config = load_experiment(ROOT / "config" / "fig3_test.yaml").model_dump(mode="json")
+    assert "own movie" in run.movie(config)
+    source = _changed(config, "external_input", source="bisons.tif")
+    assert run.movie(source) == "the movie `bisons.tif`"
+    assert run.movie(_changed(config, "simulation", input_neurons=0)) == "no movie"
+
+
+def test_every_method_has_a_name() -> None:
+    assert set(run.METHODS) == set(METHODS)
 
 
 def test_the_verdict_names_every_reason() -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from figures_lib.config import Experiment, input_files
 from figures_lib.paths import ROOT
+from figures_lib.runs.files import file_digest
 
 SHOWN = (  # parts of provenance.json that the pages show
     *("config", "commit", "python", "packages", "processor", "cores", "stages"),
@@ -23,7 +24,7 @@ def provenance(
     config_hash: str,
     records: Mapping[str, Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """The content of ``provenance.json``; input files by their names alone.
+    """The content of ``provenance.json``; input files by their names and checksums.
 
     Args:
         experiment: what was run.
@@ -31,12 +32,15 @@ def provenance(
         config_hash: hash of its settings.
         records: the record of each stage, see :func:`figures_lib.runs.stages.read_record`.
     """
-    config = experiment.model_dump(mode="json")
+    config, inputs = experiment.model_dump(mode="json"), {}
     for key, path in input_files(experiment).items():
         section, name = key.split(".")
         config[section][name] = Path(path).name
+        if Path(path).is_file():
+            inputs[key] = file_digest(Path(path))
     return {
         "config": config,
+        "inputs": inputs,
         "config_hash": config_hash,
         "seed": experiment.seed,
         "commit": _commit(),

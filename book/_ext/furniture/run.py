@@ -13,6 +13,18 @@ from figures_lib.paths import ROOT
 from figures_lib.runs.files import read_json
 
 PROGRAM = ".venv/bin/python -m figures_lib"
+METHODS = {  # of inference, in words
+    "sweeps": "alternating least squares",
+    "gradient": "stochastic gradients in all unknowns together",
+}
+PUBLISHED = {  # of Figure 3
+    "published_connectivity": "0.993, 1.03, corrected with the true weights",
+    "published_field": "0.975",
+    "published_types": "4 separate clusters",
+    "published_functions": "not given",
+    "published_time": "about a day on a data-centre GPU",
+}
+PUBLISHED_MOVIE = "b933bcba00b0eef2c54646a615e6ae8d0027c7014ed74d7bdf08cdde9d0cef0f"  # SHA-256
 FOLDER = "run"  # folder of the site that holds what can be downloaded
 
 
@@ -24,11 +36,15 @@ def texts(run_folder: Path, checks: Path) -> dict[str, str]:
         checks: file with the numbers of the tests.
     """
     metrics = read_json(run_folder / "metrics.json")
+    provenance = read_json(run_folder / "provenance.json")
     return {
         **substitutions(metrics),
         "verdict": verdict(metrics["diagnosis.reasons"]),
+        "method": METHODS[metrics["inference.method"]],
+        "movie": movie(provenance["config"]),
+        **published(provenance["config"], provenance["inputs"]),
         **substitutions(read_json(checks)),
-        **provenance_texts(read_json(run_folder / "provenance.json")),
+        **provenance_texts(provenance),
         "downloads": _downloads_list(downloads(run_folder)),
     }
 
@@ -36,6 +52,41 @@ def texts(run_folder: Path, checks: Path) -> dict[str, str]:
 def verdict(reasons: list[str]) -> str:
     """The diagnosis of a run in one sentence."""
     return f"No: {'; '.join(reasons)}." if reasons else "Yes: nothing speaks against it."
+
+
+def movie(config: dict[str, Any]) -> str:
+    """The hidden movie of a run, in words."""
+    if not config["simulation"]["input_neurons"]:
+        return "no movie"
+    source = config["external_input"]["source"]
+    return f"the movie `{source}`" if source else "the project's own movie of a walking animal"
+
+
+def published(config: dict[str, Any], inputs: dict[str, str]) -> dict[str, str]:
+    """The published results, where the run has the published setting and movie.
+
+    Args:
+        config: every setting of the run.
+        inputs: checksums of its input files.
+
+    Returns:
+        A text for each name in ``PUBLISHED``, and ``published_note``, which says whether the
+        numbers of the run may be compared with them.
+    """
+    setting = load_experiment(ROOT / "config" / "fig3.yaml").model_dump(mode="json")
+    sections = ("simulation", "neuron_model", "neuron_types", "connectivity")
+    other = []
+    if any(config[name] != setting[name] for name in sections):
+        other.append("another network or recording")
+    if inputs.get("external_input.source") != PUBLISHED_MOVIE:
+        other.append("another movie")
+    if not other:
+        return {**PUBLISHED, "published_note": "It has the published network and movie."}
+    note = (
+        f"It has {' and '.join(other)} than the paper, so its numbers stand alone: the "
+        "published ones are for the published network and movie."
+    )
+    return {**dict.fromkeys(PUBLISHED, "–"), "published_note": note}
 
 
 def commit(run_folder: Path) -> str | None:
