@@ -155,8 +155,9 @@ def _infer(options: argparse.Namespace) -> None:
 
 
 def _sweep_line(sweep: SweepReport) -> str:
-    about = f"sweep {sweep.index:2} ({sweep.phase})  {sweep.seconds:6.2f} s"
-    return f"{about}  unexplained {sweep.loss:.3g}"
+    about = f"{sweep.title} ({sweep.phase})  {sweep.seconds:6.2f} s"
+    left = f"  about {sweep.remaining:.0f} s left" if sweep.remaining > 0 else ""
+    return f"{about}  unexplained {sweep.loss:.3g}{left}"
 
 
 def _run(options: argparse.Namespace) -> None:

@@ -4,17 +4,27 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from figures_lib.section import LARGE, Count, Positive, PositiveInt, Section, Seed
+from figures_lib.section import (
+    LARGE,
+    Count,
+    NonNegative,
+    Positive,
+    PositiveInt,
+    Section,
+    Seed,
+)
 
 
 class Inference(Section):
-    """The phases of inference, its sampling and the search for types.
+    """The method of inference, the phases of its sweeps and the search for types.
 
-    Gauss–Newton steps find one ψ for all neurons. Then sweeps of alternating least squares, or
-    steps where these would creep, give each neuron its own functions; then they share φ and ψ
-    within each type, in two rounds.
+    In ``sweeps``, Gauss–Newton steps find one ψ for all neurons. Then sweeps of alternating
+    least squares, or steps where these would creep, give each neuron its own functions; then
+    they share φ and ψ within each type, in two rounds. In ``gradient``, the published
+    training, all unknowns follow the gradient together (see :class:`Training`).
 
     Attributes:
+        method: ``sweeps`` or ``gradient``.
         frames_per_neuron: frames that a sweep reads, divided by N; at least 8192 are read.
         knots: knots of the function tables before the types are known.
         type_knots: knots of the function tables of the types.
@@ -29,6 +39,7 @@ class Inference(Section):
         seed: of the networks; by default that of the experiment.
     """
 
+    method: Literal["sweeps", "gradient"] = "sweeps"
     frames_per_neuron: Annotated[float, Field(ge=1, le=LARGE, allow_inf_nan=False)] = 4.0
     knots: Annotated[int, Field(ge=4, le=LARGE)] = 24
     type_knots: Annotated[int, Field(ge=4, le=LARGE)] = 96
@@ -51,7 +62,8 @@ class GraphNetwork(Section):
         width: hidden units per layer.
         phi_layers: linear layers of φ*.
         psi_layers: linear layers of ψ*.
-        steps: steps of Adam for the functions of the types; a third as many fit a_i before.
+        steps: steps of Adam for the functions of the types; a third as many fit a_i before. If
+            there are no types, as many fit a_i and the functions together.
         batch: neurons per step while a_i is fitted.
         learning_rate: of Adam at the start; it decays to zero.
     """
@@ -90,6 +102,43 @@ class FieldNetwork(Section):
     learning_rate: Positive = 1.5e-3
 
 
+class Training(Section):
+    """The training of all unknowns together, on frames, by stochastic gradients (Adam).
+
+    The rates rise over the first tenth of the steps, then fall to a thousandth. The four
+    penalties are those of the published training; each is relative to the loss, the unexplained
+    fraction of the variance of x'.
+
+    Attributes:
+        steps: with an embedding for each neuron; a third as many follow with one per type.
+        batch: frames per step.
+        connectivity_rate: largest learning rate of W.
+        embedding_rate: that of a_i.
+        function_rate: that of φ* and ψ*.
+        field_rate: that of the SIREN.
+        sparsity: penalty on Σ|W| relative to its value for a W of unit size per neuron.
+        transfer_falls: penalty where ψ* falls with activity.
+        update_rises: penalty where φ* rises with activity.
+        update_at_zero: penalty on φ*(a, 0).
+        transfer_scale: penalty on a ψ* whose largest magnitude is not 1 or that falls on the
+            whole: it fixes scale and sign of ψ* and W, at no cost to the loss.
+        checks: how often held-out frames judge; the network that they find best is kept.
+    """
+
+    steps: PositiveInt = 12_000
+    batch: PositiveInt = 32
+    connectivity_rate: Positive = 2e-3
+    embedding_rate: Positive = 5e-3
+    function_rate: Positive = 1e-3
+    field_rate: Positive = 5e-4
+    sparsity: NonNegative = 0.0
+    transfer_falls: NonNegative = 0.0
+    update_rises: NonNegative = 0.0
+    update_at_zero: NonNegative = 0.0
+    transfer_scale: NonNegative = 1e-3
+    checks: PositiveInt = 40
+
+
 class Learner(Section):
     """How to infer: everything that inference receives besides the recording.
 
@@ -99,10 +148,12 @@ class Learner(Section):
         inference: sampling, sweeps and types.
         graph_network: φ*, ψ* and the embeddings, and how they are fitted.
         field_network: Ω*, and how it is fitted.
+        training: of all of them together.
         seed: of the random numbers that initialise and train the networks.
     """
 
     inference: Inference = Inference()
     graph_network: GraphNetwork = GraphNetwork()
     field_network: FieldNetwork = FieldNetwork()
+    training: Training = Training()
     seed: Seed = 0

@@ -10,7 +10,11 @@ from figures_lib.yaml_file import read_overrides
 
 
 @pytest.mark.parametrize(
-    "name", ["fig3", "fig3_quick", "fig3_test", "fig3_theta", "fig3_untuned"]
+    "name",
+    [
+        *("fig3", "fig3_quick", "fig3_test", "fig3_theta", "fig3_untuned"),
+        *("fig3_gradient", "fig3_quick_gradient"),
+    ],
 )
 def test_profiles_are_valid(name):
     load_experiment(ROOT / "config" / f"{name}.yaml")

@@ -8,13 +8,13 @@ from conftest import SMALL, TEST_CONFIG
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError
-from figures_lib.infer import algorithm, assembly, gauge
+from figures_lib.infer import algorithm, assembly, gauge, unknowns
 from figures_lib.infer.algorithm import converge, infer
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, locate, resample
 from figures_lib.infer.unknowns import Pools, State
 from figures_lib.infer.windows import choose_windows
-from figures_lib.model.inferred import window_centres
+from figures_lib.model.siren import window_centres
 from figures_lib.score.scoring import fit_line, gauge_free_r2, match_types, score
 
 
@@ -110,7 +110,7 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
         return next(converge(small.recording, _changed(**changes).learner)).data.frames
 
     assert sampled() == 2880  # a few are held out
-    monkeypatch.setattr(algorithm, "LEAST_FRAMES", 500)
+    monkeypatch.setattr(unknowns, "LEAST_FRAMES", 500)
     assert 470 <= sampled() <= 490
     assert sampled(**{"inference.frames_per_neuron": 25.0}) == 960
     assert sampled(**{"inference.frames_per_neuron": 2.0}) == sampled()
@@ -267,15 +267,10 @@ def test_the_seed_of_inference_affects_the_networks_only(small):
 
 
 def test_differences_replace_the_derivative(small):
-    losses, expected = [], []
-    differences = _changed(**{"inference.derivative": "differences"})
-    for _, sweep in algorithm.reported(small.recording, differences.learner):
-        losses.append(sweep.loss)
-    for _, sweep in algorithm.reported(
-        small.recording.with_differences(), small.experiment.learner
-    ):
-        expected.append(sweep.loss)
-    assert losses == expected
+    learner = _changed(**{"inference.derivative": "differences"}).learner
+    losses = [one.loss for one in infer(small.recording, learner).history.sweeps]
+    replaced = algorithm.reported(small.recording.with_differences(), small.experiment.learner)
+    assert losses == [one.loss for _, one in replaced]
     assert min(losses) > 0.5  # the noise of the differences is not explained
 
 

@@ -34,6 +34,7 @@ METRIC_KEYS = {
     *("profile", "seed", "config_hash", "identifiability.rank", "identifiability.reasons"),
     *("identifiability.unresolved_neurons", "inference.method", "diagnosis.trusted"),
     *("diagnosis.reasons", "diagnosis.heldout_r2", "diagnosis.structure"),
+    "diagnosis.heldout_r2_tables",
     *("diagnosis.halves_r2", "diagnosis.entanglement"),
 }
 
@@ -180,11 +181,11 @@ def test_inference_receives_the_recording_only(tmp_path, monkeypatch):
     seen = {}
     real = run_module.infer
 
-    def spy(recording, experiment, device, progress):
+    def spy(recording, *others):
         seen["type"] = type(recording).__name__
         for truth in (tmp_path / "stages").glob("simulate-*/truth/*"):
             truth.write_bytes(b"")  # inference cannot read the truth now
-        return real(recording, experiment, device, progress)
+        return real(recording, *others)
 
     monkeypatch.setattr(run_module, "infer", spy)
     run = open_run(TEST_CONFIG, tmp_path, FAST)

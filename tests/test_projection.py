@@ -8,9 +8,9 @@ import torch
 from test_sweeps import planted, prepared
 
 from figures_lib.infer import heldout
-from figures_lib.infer.algorithm import worse
 from figures_lib.infer.diagnosis import diagnose
 from figures_lib.infer.examine import agreement_of_halves
+from figures_lib.infer.neuron_types import worse
 from figures_lib.infer.projection import (
     Receivers,
     curvature_of_neurons,

@@ -17,11 +17,11 @@ from figures_lib.bench.measuring import PeakMemory, Work, exponent, interleave, 
 from figures_lib.bench.plans import Plan, experiment_of
 from figures_lib.bench.rivals import RIVALS, RollOut, Start, obstacle
 from figures_lib.config import Experiment
-from figures_lib.infer.algorithm import LEAST_FRAMES, converge, infer
+from figures_lib.infer.algorithm import converge, infer
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.splines import spanning
 from figures_lib.infer.sweep import start, sweep
-from figures_lib.infer.unknowns import Pools, prepare
+from figures_lib.infer.unknowns import LEAST_FRAMES, Pools, prepare
 from figures_lib.learner import GraphNetwork
 from figures_lib.model.dynamics import product
 from figures_lib.model.gnn import GNN

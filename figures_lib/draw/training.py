@@ -1,4 +1,4 @@
-"""Inference while it runs: loss, functions and embeddings sweep by sweep."""
+"""Inference while it runs: loss, functions and embeddings, sweep by sweep or step by step."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,12 @@ from figures_lib.draw.functions import plot_embedding
 from figures_lib.draw.style import CURVES, colours, evenly, style
 from figures_lib.model.inferred import History, SweepReport
 
-PHASE_COLOURS = {"shared": "#f2f2f2", "neuron": "#e3edf7", "type": "#e8f3ea"}
+PHASES = {  # name and colour of each
+    "shared": ("one ψ for all", "#f2f2f2"),
+    "neuron": ("one ψ per neuron", "#e3edf7"),
+    "type": ("one ψ per type", "#e8f3ea"),
+    "joint": ("all unknowns together", "#f7f0e3"),
+}
 
 
 @style()
@@ -25,16 +30,18 @@ def training(sweeps: Sequence[SweepReport]) -> Figure:
 
 def plot_loss(ax: Axes, sweeps: Sequence[SweepReport]) -> None:
     """The loss curve."""
-    for phase, colour in PHASE_COLOURS.items():
+    for phase, (name, colour) in PHASES.items():
         index = [sweep.index for sweep in sweeps if sweep.phase == phase]
         if index:
             ax.axvspan(min(index) - 0.5, max(index) + 0.5, color=colour, zorder=0)
-            name = f"one ψ {'for all' if phase == 'shared' else 'per ' + phase}"
             middle, top = (min(index) + max(index)) / 2, ax.get_xaxis_transform()
             ax.text(middle, 0.97, name, transform=top, ha="center", va="top", fontsize=8)
     curve = [s.index for s in sweeps], [s.loss for s in sweeps]
     ax.semilogy(*curve, "o-", color="k", ms=3, lw=1)
-    ax.set(xlabel="sweep", ylabel="unexplained fraction\nof the variance of dx/dt")
+    ax.set(
+        xlabel=sweeps[-1].title.split()[0],
+        ylabel="unexplained fraction\nof the variance of dx/dt",
+    )
 
 
 def plot_tables(
@@ -62,7 +69,9 @@ def plot_progress(axes: Iterable[Axes], sweeps: Sequence[SweepReport]) -> None:
     losses = [sweep.loss for sweep in sweeps]
     loss.set_xlim(-0.5, max(4.5, last.index + 0.5))
     loss.set_ylim(min(1e-2, 0.5 * min(losses)), max(1.0, *losses))
-    loss.set_title(f"sweep {last.index}: {last.loss:.1e} unexplained")
+    loss.set_title(f"{last.title}: {last.loss:.1e} unexplained")
+    if last.remaining > 0:
+        others[0].set_title(f"about {last.remaining / 60:.1f} min left")
 
 
 @style()
@@ -80,7 +89,7 @@ def evolution(
         scale = sweep.transfer[:, inside].abs().amax(1, keepdim=True)
         plot_tables(column[0], sweep, sweep.update[neurons], tint, "φ$_i$(x) (1/time unit)")
         plot_tables(column[1], sweep, (sweep.transfer / scale)[neurons], tint, "ψ$_i$(x)")
-        column[0].set(title=f"sweep {sweep.index} ({sweep.phase})", xlabel="")
+        column[0].set(title=f"{sweep.title} ({sweep.phase})", xlabel="")
         column[1].set(xlim=(-bound, bound), ylim=(-1.3, 1.3))
     low, high = sweep.update[:, inside].aminmax()  # of the last sweep, for all
     axes[0, 0].set_ylim(1.1 * float(low), 1.1 * float(high))

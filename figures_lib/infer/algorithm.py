@@ -10,23 +10,27 @@ that inference receives. Several processes can share the neurons
 (:mod:`figures_lib.infer.shards`).
 """
 
+import copy
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Int
 from torch import Tensor
 
 from figures_lib.errors import InferenceError
 from figures_lib.infer import gauge
 from figures_lib.infer.anderson import accelerated_sweeps
-from figures_lib.infer.assembly import assemble, functions_of_neurons
+from figures_lib.infer.assembly import assemble
+from figures_lib.infer.descent import Frames, train
 from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording, diagnose
 from figures_lib.infer.examine import examine
+from figures_lib.infer.gradient import by_gradient
 from figures_lib.infer.heldout import choice_frames, sampled_frames
-from figures_lib.infer.neuron_types import LEAST, cluster_functions, cuts, function_distances
+from figures_lib.infer.neuron_types import find_types, worse
 from figures_lib.infer.projection import (
     LARGEST_NETWORK,
     affordable,
@@ -43,9 +47,9 @@ from figures_lib.infer.unknowns import (
     Estimate,
     Pools,
     State,
+    frames_per_sweep,
     pooled,
     prepare,
-    residual_by_neuron,
     residual_by_run,
     unexplained,
 )
@@ -55,14 +59,13 @@ from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.recording import Recording
 
 Progress = Callable[[SweepReport], None]
-LEAST_FRAMES = 8192  # frames per sweep even for a small network
 ROUNDS = 2  # of steps by type; the windows are chosen again before the second, longer one
+CHECKS = 5  # by held-out frames while the networks are trained on frames
 WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
 UPDATES = 3  # times that shared φ are solved for in turn with the receivers
 ENTANGLED = 10.0  # median variance inflation factor from which sweeps would creep
-TOLERANCE = 0.02  # share of the residual by which types may explain held-out frames worse
 CLEARLY = 0.5  # share of the residual: types that leave less are not tried any finer
 
 
@@ -70,7 +73,8 @@ def infer(
     recording: Recording,
     learner: Learner,
     device: torch.device | str = "cpu",
-    progress: Progress | None = None,
+    progress: Progress = lambda report: None,
+    folder: Path | None = None,
 ) -> Model:
     """Infer equation (2) from a recording.
 
@@ -79,7 +83,9 @@ def infer(
             neurons the hidden field modulates; it carries no ground truth.
         learner: how to infer; like the recording, it carries no ground truth.
         device: where the linear algebra and the training run.
-        progress: called after every sweep.
+        progress: called after every sweep, and at regular steps of a training.
+        folder: for checkpoints, from which a training goes on, and for its log; without one,
+            nothing is written.
 
     Returns:
         The model, in the gauge of :mod:`figures_lib.infer.gauge`. With several processes, the
@@ -91,21 +97,72 @@ def infer(
     Source: equation (2); Figure 3 d–g and the learned functions.
     """
     torch.manual_seed(learner.seed)
+    recording = regressed_on(recording, learner)
+    check_recording(recording)
+    method = METHODS[learner.inference.method]
+    model, last = method(recording, learner, device, progress, folder)
+    evidence = examine(recording, model, last)
+    return replace(model, diagnosis=diagnose(recording, evidence))
+
+
+def by_sweeps(
+    recording: Recording,
+    learner: Learner,
+    device: torch.device | str,
+    progress: Progress,
+    folder: Path | None,
+) -> tuple[Model, State]:
+    """Alternating least squares, then the networks: the method ``sweeps``."""
     history: list[SweepReport] = []
     last: dict[str, State] = {}
     for state, sweep in reported(recording, learner, device):
         history.append(sweep)
-        if progress is not None:
-            progress(sweep)
+        progress(sweep)
         last["final"] = state
         if state.types is None:
             last["single"] = state
     try:
         model = assemble(recording, learner, last["single"], last["final"], history)
+        model = trained_on_frames(recording, learner, model, device)
     except InferenceError as error:
         raise InferenceError(str(error), _arrays(last["final"])) from None
-    evidence = examine(recording, learner, model, last["final"])
-    return replace(model, diagnosis=diagnose(recording, evidence))
+    return model, last["final"]
+
+
+def trained_on_frames(
+    recording: Recording, learner: Learner, model: Model, device: torch.device | str
+) -> Model:
+    """The model after its networks have been trained on frames, with W and Ω as they are.
+
+    The networks were fitted to tables. Here they follow the gradient of the residual in x'
+    itself; the best ones by held-out frames are kept, so that these are explained no worse. If
+    there are no types, the embeddings move with the networks, for longer.
+    """
+    graph = learner.graph_network
+    if Shard.here(len(model.types)).ranks > 1 or graph.transfer == "pair":
+        return model  # a process has only its own rows of W; pairs would take too long
+    steps, rate = (graph.steps // 2, 1e-3) if model.continuum else (graph.steps // 30, 3e-4)
+    settings = learner.training.model_copy(
+        update={"checks": CHECKS, "function_rate": rate, "embedding_rate": 5 * rate}
+    )
+    network = copy.deepcopy(model.joint(recording.gain)).to(device)
+    train(
+        *(network, Frames.of(recording, model.history.sweeps[-1].knots, device)),
+        *(settings, max(1, steps)),
+        seed=learner.seed,
+        unknowns=("functions", "embedding") if model.continuum else ("functions",),
+    )
+    return replace(model, gnn=network.cpu().gnn)
+
+
+METHODS = {"sweeps": by_sweeps, "gradient": by_gradient}
+
+
+def regressed_on(recording: Recording, learner: Learner) -> Recording:
+    """The recording with the derivative that the learner asks for."""
+    if learner.inference.derivative == "differences":
+        return recording.with_differences()
+    return recording
 
 
 def reported(
@@ -114,13 +171,11 @@ def reported(
     """Yield the state after each sweep of :func:`converge`, with its report.
 
     A sweep is computed only when the next state is requested, so the caller may stop after any.
+    The derivative is regressed on as it is; see :func:`regressed_on`.
 
     Raises:
         InferenceError: a sweep diverged; the error holds the last good estimate.
     """
-    if learner.inference.derivative == "differences":
-        recording = recording.with_differences()
-    check_recording(recording)
     index, last = 0, None
     try:
         started = time.perf_counter()
@@ -290,39 +345,6 @@ def _windows(data: Data, estimate: Estimate, pools: Pools, joint: bool) -> int:
 
 def _everyone(data: Data) -> Int[Tensor, " sender"]:
     return torch.zeros(data.shard.neurons, dtype=torch.long, device=data.normal.device)
-
-
-def worse(residual: Float[Tensor, " run"], than: Float[Tensor, " run"]) -> bool:
-    """Whether a model explains held-out runs worse than another by more than chance."""
-    more = residual - than
-    error = float(more.std()) * math.sqrt(len(more))
-    return float(more.sum()) > max(2 * error, TOLERANCE * float(than.sum()))
-
-
-def frames_per_sweep(settings: Inference, neurons: int) -> int:
-    """About how many frames a sweep reads; all of them if the recording has fewer."""
-    return max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
-
-
-def find_types(
-    data: Data, estimate: Estimate, max_types: int
-) -> Iterator[Int[Tensor, " sender"]]:
-    """Candidates for the types of the neurons of all shards, the fewest types first."""
-    shard = data.shard
-    power = (estimate.field**2).mean(1, keepdim=True)
-    sent = shard.all_reduce((estimate.connectivity**2 * power).sum(0))
-    residual = shard.all_gather(residual_by_neuron(data, estimate)) / data.frames
-    functions = functions_of_neurons(data, estimate)
-    distances = function_distances(*functions, sent, residual)
-    labels: set[tuple[int, ...]] = set()
-    for cut in cuts(distances):
-        types = cluster_functions(distances, cut)
-        types = shard.broadcast(types.to(estimate.update.device), 0)
-        known = tuple(types.tolist())
-        few = max(known) < min(max_types, shard.neurons // LEAST)
-        if known not in labels and few:
-            labels.add(known)
-            yield types
 
 
 def share_within_types(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) -> Estimate:

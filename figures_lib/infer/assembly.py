@@ -12,8 +12,8 @@ from figures_lib.infer.splines import evaluate, locate
 from figures_lib.infer.unknowns import Data, Estimate, State
 from figures_lib.learner import Learner
 from figures_lib.model.gnn import GNN
-from figures_lib.model.inferred import History, Model, SweepReport, window_centres
-from figures_lib.model.siren import Siren
+from figures_lib.model.inferred import History, Model, SweepReport
+from figures_lib.model.siren import Siren, window_centres
 from figures_lib.recording import Recording
 
 REFERENCE = 1024  # unmodulated rows of W, at most, that set the scale of the modulated ones
@@ -48,10 +48,17 @@ def assemble(
     knots = coarse.axis.values(device)
     scale = fit_networks.network_scale(knots, coarse.mean_density)
     gnn = GNN(config, shard.neurons, scale, connectivity).to(device)
-    embedding_steps = fit_networks.fit_embedding(
-        config, gnn, knots, *functions_of_neurons(coarse, single.estimate), shard
-    )
-    fit_networks.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
+    if last.types is None:
+        update, transfer, density = functions
+        embedding_steps = fit_networks.fit_embedding(
+            config, gnn, fine.axis.values(device), update, transfer[0], density, shard
+        )
+    else:
+        few = config.model_copy(update={"steps": max(1, config.steps // 3)})
+        embedding_steps = fit_networks.fit_embedding(
+            few, gnn, knots, *functions_of_neurons(coarse, single.estimate), shard
+        )
+        fit_networks.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
     gnn.connectivity = torch.nn.Parameter(shard.gather(connectivity))
     return Model(
         gnn=gnn.cpu(),

@@ -16,6 +16,7 @@ CHECK_EVERY = 100  # steps between checks of a loss: each makes a GPU wait
 LARGEST_LOSS = 1e6  # relative to the variance; a larger loss counts as diverged
 SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activity is computed
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
+NETWORKS = 0.05  # share of that variance which networks may miss more than their tables
 STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
 HALVES = 0.97  # expected R² of W from which weights are trusted
 ALIKE = 30.0  # variance inflation factor from which the activities are to blame
@@ -63,6 +64,11 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
             f"the model misses {100 * evidence.structure:.2g} % of the variance of x' that is "
             "no noise: the functions, the types or the field are wrong, or the recording is "
             "too short for them"
+        )
+    if evidence.heldout_r2_tables - evidence.heldout_r2 > NETWORKS:
+        reasons.append(
+            "the networks phi* and psi* do not reproduce the functions that W was solved with: "
+            "trust the weights before the curves"
         )
     if math.isnan(evidence.halves_r2):
         reasons.append("the weights of halves of the recording were not compared")

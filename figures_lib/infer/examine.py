@@ -1,11 +1,11 @@
 """What speaks for and against a result, without the truth.
 
-Three things are measured. Frames that inference has not read show how much of x' the final
-networks explain, and whether what they miss is noise: misfit is alike in successive frames,
-noise is not. W is solved for from either half of the recording, with the functions and the
-field that were found: where the halves disagree, W is not determined, by too few frames, too
-much noise, or a misfit that the inverse of the Gram matrix magnifies. The variance inflation
-factor of the messages says by how much.
+Three things are measured. Frames that inference has not read show how much of x' is explained,
+and whether what is missed is noise: misfit is alike in successive frames, noise is not. W is
+solved for from either half of the recording, with the functions and the field that were found:
+where the halves disagree, W is not determined, by too few frames, too much noise, or a misfit
+that the inverse of the Gram matrix magnifies. The variance inflation factor of the messages
+says by how much.
 """
 
 from dataclasses import replace
@@ -22,31 +22,27 @@ from figures_lib.infer.projection import (
     gathered,
     inverse_gram,
 )
-from figures_lib.infer.unknowns import Block, Data, State
-from figures_lib.learner import Learner
+from figures_lib.infer.unknowns import Block, Data, State, prepare, residuals
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
 
 ROWS = 64  # of W, by which halves of the recording are compared
 
 
-def examine(recording: Recording, learner: Learner, model: Model, last: State) -> Evidence:
+def examine(recording: Recording, model: Model, last: State) -> Evidence:
     """Collect the evidence.
 
     Args:
         recording: what the model was inferred from.
-        learner: says what is regressed on.
         model: the result.
         last: the state that it was made of.
     """
-    if learner.inference.derivative == "differences":
-        recording = recording.with_differences()
-    small = last.data.shard.neurons <= LARGEST_NETWORK
-    heldout_r2, structure = float("nan"), float("nan")
-    if last.data.shard.rank == 0:  # only the first process has all of W
-        heldout_r2, structure = held_out_residual(recording, model)
+    small, first = last.data.shard.neurons <= LARGEST_NETWORK, last.data.shard.rank == 0
+    explained, structure = by_tables(recording, last)
     return Evidence(
-        heldout_r2=heldout_r2,
+        # only the first process has all of W
+        heldout_r2=by_networks(recording, model) if first else float("nan"),
+        heldout_r2_tables=explained,
         structure=structure,
         halves_r2=agreement_of_halves(last) if small else float("nan"),
         entanglement=entanglement(last.data, last.estimate) if small else float("nan"),
@@ -54,31 +50,42 @@ def examine(recording: Recording, learner: Learner, model: Model, last: State) -
 
 
 @torch.no_grad()
-def held_out_residual(recording: Recording, model: Model) -> tuple[float, float]:
-    """Share of the variance of x' explained in runs that inference has not read.
-
-    Returns:
-        That share, and the share that is missed and no noise: the autocovariance of the
-        residual from one frame to the next.
-    """
+def by_networks(recording: Recording, model: Model) -> float:
+    """Share of the variance of x' that the networks explain in runs that nothing has read."""
     runs = judging_runs(len(recording.activity))
     if model.gnn.config.transfer == "pair":
         runs = runs[:: max(1, len(runs) // 2), :2]  # every pair of neurons is evaluated
     frames = runs.flatten()
-    if not len(frames):
-        return float("nan"), float("nan")
-    field = torch.ones(len(frames), len(model.types))
-    if model.modulated.any():
-        field[:, model.modulated] = model.field(frames)
-    target = recording.derivative[frames]
-    error = (target - model.gnn(recording.activity[frames], field * recording.gain)).double()
-    power = float(((target - target.mean(0)).double() ** 2).sum())
+    target = recording.derivative[frames].double()
+    power = float(((target - target.mean(0)) ** 2).sum()) if len(frames) else 0.0
     if not power:
+        return float("nan")
+    network = model.joint(recording.gain)
+    return (
+        1 - float(((target - network(recording.activity[frames], frames)) ** 2).sum()) / power
+    )
+
+
+def by_tables(recording: Recording, last: State) -> tuple[float, float]:
+    """What the functions, W and Ω that were solved for leave of runs that nothing has read.
+
+    Returns:
+        The share of the variance of x' that they explain, and the share that they miss
+        although it is no noise: the autocovariance of the residual from one frame to the next.
+    """
+    runs, data = judging_runs(len(recording.activity)), last.data
+    device = data.normal.device
+    if not len(runs):
         return float("nan"), float("nan")
-    by_run = error.view(*runs.shape, -1)
-    successive = float((by_run[:, 1:] * by_run[:, :-1]).sum())
+    judge = prepare(recording, data.axis, runs.flatten(), data.windows, device)
+    error = torch.cat(list(residuals(judge, last.estimate)), 1).double()
+    by_run = error.view(len(error), *runs.shape)
+    sums = torch.stack([(error**2).sum(), (by_run[..., 1:] * by_run[..., :-1]).sum()])
+    squared, successive = data.shard.all_reduce(sums).tolist()
+    if not judge.power:
+        return float("nan"), float("nan")
     share = runs.shape[1] / max(1, runs.shape[1] - 1)
-    return 1 - float((error**2).sum()) / power, max(0.0, successive * share / power)
+    return 1 - squared / judge.power, max(0.0, successive * share / judge.power)
 
 
 def agreement_of_halves(last: State) -> float:

@@ -57,7 +57,7 @@ def fit_embedding(
         {"params": [gnn.embedding], "lr": EMBEDDING_RATE * config.learning_rate},
     ]
     optimiser = torch.optim.Adam(groups, lr=config.learning_rate)
-    steps = max(1, config.steps // 3)
+    steps = config.steps
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
     snapshots = []

@@ -5,6 +5,9 @@ change x' by less than the residual that the functions leave anyway; the number 
 from that, it is not given.
 """
 
+import math
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -12,11 +15,43 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
+from figures_lib.infer.assembly import functions_of_neurons
+from figures_lib.infer.unknowns import Data, Estimate, residual_by_neuron
+
 LEAST = 4  # a group of fewer neurons is a stray, not a type
 ALIKE = 8.0  # variances of the residual: functions that differ by less may be one function
 NEIGHBOUR = 3  # the nearest but two: in a type it is as far as estimates of one function are
 UNKNOWN = 1e12  # distance of functions that cannot be compared
 SPREAD = 30.0  # times that distance, estimates of one function are apart at most
+TOLERANCE = 0.02  # share of the residual by which types may explain held-out frames worse
+
+
+def find_types(
+    data: Data, estimate: Estimate, max_types: int
+) -> Iterator[Int[Tensor, " sender"]]:
+    """Candidates for the types of the neurons of all shards, the fewest types first."""
+    shard = data.shard
+    power = (estimate.field**2).mean(1, keepdim=True)
+    sent = shard.all_reduce((estimate.connectivity**2 * power).sum(0))
+    residual = shard.all_gather(residual_by_neuron(data, estimate)) / data.frames
+    functions = functions_of_neurons(data, estimate)
+    distances = function_distances(*functions, sent, residual)
+    labels: set[tuple[int, ...]] = set()
+    for cut in cuts(distances):
+        types = cluster_functions(distances, cut)
+        types = shard.broadcast(types.to(estimate.update.device), 0)
+        known = tuple(types.tolist())
+        few = max(known) < min(max_types, shard.neurons // LEAST)
+        if known not in labels and few:
+            labels.add(known)
+            yield types
+
+
+def worse(residual: Float[Tensor, " run"], than: Float[Tensor, " run"]) -> bool:
+    """Whether a model explains held-out runs worse than another by more than chance."""
+    more = residual - than
+    error = float(more.std()) * math.sqrt(len(more))
+    return float(more.sum()) > max(2 * error, TOLERANCE * float(than.sum()))
 
 
 def cuts(distances: Float[Tensor, "neuron neuron"]) -> tuple[float, ...]:

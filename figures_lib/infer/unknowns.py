@@ -13,10 +13,17 @@ from torch import Tensor
 
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import Axis, evaluate, gram, locate
+from figures_lib.learner import Inference
 from figures_lib.recording import Recording
 
 FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
+LEAST_FRAMES = 8192  # frames per sweep even for a small network
 BLOCK = 2048  # frames per block: its arrays stay in cache-friendly, reusable allocations
+
+
+def frames_per_sweep(settings: Inference, neurons: int) -> int:
+    """About how many frames a sweep reads; all of them if the recording has fewer."""
+    return max(LEAST_FRAMES, round(settings.frames_per_neuron * neurons))
 
 
 @dataclass(frozen=True)

@@ -11,21 +11,25 @@ from torch import Tensor
 
 from figures_lib.learner import FieldNetwork, GraphNetwork
 from figures_lib.model.gnn import GNN
-from figures_lib.model.siren import Siren
+from figures_lib.model.joint import JointNetwork
+from figures_lib.model.siren import Siren, field_in_windows
 
 
 @dataclass(frozen=True)
 class SweepReport:
-    """The outcome of one sweep.
+    """The outcome of one sweep, or of a training up to one of its steps.
 
     Attributes:
-        index: running number of the sweep.
-        phase: "shared", "neuron" or "type": which neurons share a function.
+        index: running number of the sweep or step.
+        phase: "shared", "neuron" or "type": which neurons share a function; "alone": none do;
+            "joint": all networks are trained together.
         loss: unexplained fraction of the variance of x'.
-        seconds: duration of the sweep [s].
+        seconds: duration of the sweep, or since the report before [s].
         knots: activity at the knots of the tables.
         update: φ_i at the knots [1/time unit].
         transfer: ψ_i at the knots, scaled to a largest magnitude of 1.
+        planned: number of the last step of a training; 0 where it is open.
+        remaining: time until that step, as expected from the last ones [s].
     """
 
     index: int
@@ -35,6 +39,15 @@ class SweepReport:
     knots: Float[Tensor, " knot"]
     update: Float[Tensor, "neuron knot"]
     transfer: Float[Tensor, "neuron knot"]
+    planned: int = 0
+    remaining: float = float("nan")
+
+    @property
+    def title(self) -> str:
+        """Which sweep or step it is."""
+        if self.planned:
+            return f"step {self.index} of {self.planned}"
+        return f"sweep {self.index}"
 
 
 @dataclass(frozen=True)
@@ -52,7 +65,8 @@ class Evidence:
     Attributes:
         heldout_r2: share of the variance of x' that the final networks explain on frames that
             inference has not read.
-        structure: share of that variance which they miss although it is no noise: the part of
+        heldout_r2_tables: the same for the functions, W and Ω to which they are fitted.
+        structure: share of that variance which these miss although it is no noise: the part of
             the residual that is alike in successive frames.
         halves_r2: R² of W that the disagreement of W from two halves of the recording leads
             one to expect.
@@ -60,6 +74,7 @@ class Evidence:
     """
 
     heldout_r2: float = float("nan")
+    heldout_r2_tables: float = float("nan")
     structure: float = float("nan")
     halves_r2: float = float("nan")
     entanglement: float = float("nan")
@@ -140,9 +155,23 @@ class Model:
     def field(self, frames: Int[Tensor, " frame"]) -> Float[Tensor, "frame input"]:
         """Ω* of the modulated neurons at the given frames: the SIREN at the window's centre."""
         here = self.positions[self.modulated]
-        windows, place = (frames * self.windows // self.frames).unique(return_inverse=True)
-        times = window_centres(self.windows)[windows]
-        return torch.stack([self.siren(field_points(here, time)) for time in times])[place]
+        return field_in_windows(self.siren, here, frames, self.frames, self.windows)
+
+    def joint(self, gain: Float[Tensor, " neuron"]) -> JointNetwork:
+        """The networks as one module that predicts dx/dt.
+
+        Args:
+            gain: known constant g_i of each neuron.
+        """
+        return JointNetwork(
+            gnn=self.gnn,
+            siren=self.siren,
+            positions=self.positions,
+            modulated=self.modulated,
+            gain=gain,
+            frames=self.frames,
+            windows=self.windows,
+        )
 
     def save(self, folder: Path) -> None:
         """Write the model into an existing folder (safetensors and JSON)."""
@@ -216,16 +245,6 @@ class Model:
         count = int(self.types.max()) + 1
         first = [int((self.types == k).nonzero()[0, 0]) for k in range(count)]
         return self.gnn.embedding[first]
-
-
-def window_centres(windows: int) -> Float[Tensor, " window"]:
-    """Time of the centre of each window as a fraction of the recording."""
-    return (torch.arange(windows) + 0.5) / windows
-
-
-def field_points(positions: Float[Tensor, "point 2"], time: Tensor) -> Float[Tensor, "point 3"]:
-    """Arguments (x, y, t) of the field network; t runs from 0 to 1 over the recording."""
-    return torch.cat([positions, time.to(positions).expand(len(positions), 1)], 1)
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -3,10 +3,12 @@
 import math
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from figures_lib.learner import FieldNetwork
+
+POINTS = 2**16  # at which the network is evaluated at once
 
 
 class Siren(nn.Module):
@@ -55,3 +57,37 @@ class Siren(nn.Module):
         for layer in self.hidden:
             hidden = torch.sin(self.config.omega * layer(hidden))
         return self.output(hidden)[:, 0] ** 2
+
+
+def window_centres(windows: int) -> Float[Tensor, " window"]:
+    """Time of the centre of each window as a fraction of the recording."""
+    return (torch.arange(windows) + 0.5) / windows
+
+
+def field_in_windows(
+    siren: Siren,
+    positions: Float[Tensor, "input 2"],
+    frames: Int[Tensor, " frame"],
+    total: int,
+    windows: int,
+) -> Float[Tensor, "frame input"]:
+    """Ω* at the given frames, constant within each window: that at the window's centre.
+
+    Args:
+        siren: Ω*(x, y, t).
+        positions: (x, y) of the modulated neurons.
+        frames: 0…``total`` − 1.
+        total: frames of the recording.
+        windows: equal parts of the recording.
+    """
+    found, place = (frames * windows // total).unique(return_inverse=True)
+    times = window_centres(windows).to(positions)[found]
+    values = [
+        siren(torch.cat([positions.repeat(len(some), 1), _each(some, len(positions))], 1))
+        for some in times.split(max(1, POINTS // max(1, len(positions))))
+    ]
+    return torch.cat(values).view(len(times), len(positions))[place]
+
+
+def _each(times: Float[Tensor, " time"], count: int) -> Float[Tensor, "point 1"]:
+    return times.repeat_interleave(count)[:, None]

@@ -16,11 +16,11 @@ import psutil
 
 from figures_lib.config import Experiment
 from figures_lib.errors import ConfigError
-from figures_lib.infer.algorithm import ROUNDS, frames_per_sweep
+from figures_lib.infer.algorithm import ROUNDS
 from figures_lib.infer.anderson import DEPTH
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.projection import FEW, LARGEST_NETWORK
-from figures_lib.infer.unknowns import BLOCK
+from figures_lib.infer.unknowns import BLOCK, frames_per_sweep
 from figures_lib.learner import Learner
 from figures_lib.simulate.integrate import CHUNK
 
@@ -160,6 +160,13 @@ def _training(learner: Learner, neurons: int) -> Iterator[tuple[str, str, int]]:
         yield f"training of the {what} network", keys, depth * width * (4 * width + 3 * batch)
     size = 4 * graph.embedding * (neurons + graph.width)
     yield "embeddings", "graph_network.embedding", size
+    if learner.inference.method == "gradient":
+        batch = learner.training.batch * neurons
+        values = (graph.phi_layers + graph.psi_layers) * graph.width
+        values += 3 * field.layers * field.width
+        keys = "simulation.neurons, training.batch"
+        # W, its gradient, two moments, the best and two copies for a checkpoint
+        yield "training of all unknowns", keys, 7 * neurons**2 + batch * values
 
 
 def shard_plan(neurons: int, ranks: int, frames: int | None = None) -> Cost:

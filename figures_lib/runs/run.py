@@ -84,11 +84,13 @@ class Run:
         folder = keep(self.folder("simulate"), compute)
         return Recording.load(folder / "recording"), Truth.load(folder / "truth")
 
-    def infer(self, progress: Callable[[SweepReport], None] | None = None) -> Model:
+    def infer(self, progress: Callable[[SweepReport], None] = lambda report: None) -> Model:
         """The inferred model; inference receives the recording and nothing of the truth.
 
         If a complete model exists, ``progress`` is called with the sweeps of its history.
         If inference diverges, the last good estimate is kept in ``last_good.safetensors``.
+        A training keeps its checkpoints and its log in ``training``; once the model is
+        complete, the checkpoints are removed.
         """
         computed = []
 
@@ -96,8 +98,10 @@ class Run:
             recording = Recording.load(self.folder("simulate") / "recording")
             last_good = self.out / LAST_GOOD
             last_good.unlink(missing_ok=True)
+            learner = self.experiment.learner
             try:
-                infer(recording, self.experiment.learner, self.device, progress).save(folder)
+                model = infer(recording, learner, self.device, progress, self._training)
+                model.save(folder)
             except InferenceError as error:
                 if error.last_good is not None:
                     part = part_of(last_good)
@@ -108,10 +112,17 @@ class Run:
 
         self.simulate()
         model = Model.load(keep(self.folder("infer"), compute))
-        if progress is not None and not computed:
+        for checkpoint in self._training.glob("*.safetensors"):
+            checkpoint.unlink(missing_ok=True)
+        if not computed:
             for sweep in model.history.sweeps:
                 progress(sweep)
         return model
+
+    @property
+    def _training(self) -> Path:
+        """The folder of the checkpoints and the log of a training."""
+        return self.out / "training" / self.key("infer")
 
     @property
     def inferred(self) -> bool:

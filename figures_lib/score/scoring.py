@@ -20,7 +20,7 @@ from torch import Tensor
 
 from figures_lib.infer import gauge
 from figures_lib.infer.diagnosis import identifiability
-from figures_lib.model.inferred import Model
+from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
 from figures_lib.score.rollout import roll_out
 from figures_lib.simulate.truth import Truth
@@ -116,10 +116,10 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
         "inference.method": model.method,
         "diagnosis.trusted": model.diagnosis.trusted,
         "diagnosis.reasons": list(model.diagnosis.reasons),
-        "diagnosis.heldout_r2": model.diagnosis.heldout_r2,
-        "diagnosis.structure": model.diagnosis.structure,
-        "diagnosis.halves_r2": model.diagnosis.halves_r2,
-        "diagnosis.entanglement": model.diagnosis.entanglement,
+        **{
+            f"diagnosis.{one.name}": getattr(model.diagnosis, one.name)
+            for one in fields(Evidence)
+        },
     }
     return Scores(
         metrics,
@@ -191,13 +191,9 @@ def final_loss(recording: Recording, model: Model) -> float:
     """Unexplained fraction of the variance of x' with the final networks (no truth needed)."""
     count = 4 if model.gnn.config.transfer == "pair" else LOSS_FRAMES
     frames = torch.linspace(0, len(recording.activity) - 1, count).long()
-    field = torch.ones(count, len(model.types))
-    if model.modulated.any():
-        field[:, model.modulated] = model.field(frames)
-    field = field * recording.gain
     target = recording.derivative[frames]
     with torch.no_grad():
-        error = target - model.gnn(recording.activity[frames], field)
+        error = target - model.joint(recording.gain)(recording.activity[frames], frames)
     return float((error**2).sum() / ((target - target.mean(0)) ** 2).sum())
 
 

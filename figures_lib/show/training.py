@@ -10,7 +10,7 @@ from IPython.display import display
 
 from figures_lib.draw.style import style
 from figures_lib.draw.training import plot_progress
-from figures_lib.infer.algorithm import reported
+from figures_lib.infer.algorithm import regressed_on, reported
 from figures_lib.infer.unknowns import State
 from figures_lib.model.inferred import SweepReport
 from figures_lib.score.scoring import gauge_free_r2, match_types
@@ -117,8 +117,9 @@ class Training(Panel):
         self.state: State | None = None
         self.over = False
         self._recording, self._truth = self.play.recording, self.play.truth
+        learner = self.play.experiment.learner
         self._remaining: Iterator[tuple[State, SweepReport]] = reported(
-            self._recording, self.play.experiment.learner
+            regressed_on(self._recording, learner), learner
         )
 
     def _clicked(self, _: ipywidgets.Button) -> None:

@@ -238,14 +238,15 @@ def functions(run: Run) -> Viewer:
         "transferTrue": quantised(scores.transfer_true, np.uint16),
         "transferLearned": quantised(scores.transfer_learned, np.uint16),
     }
-    for sweep in model.history.sweeps:
+    sweeps = model.history.sweeps
+    for number, sweep in enumerate(sweeps):
         inside = sweep.knots.abs() <= bound
         transfer = sweep.transfer[:, inside]
         largest = transfer.abs().amax(1, keepdim=True).clamp_min(1e-12)
         arrays |= {
-            f"knots{sweep.index}": exact(sweep.knots[inside], np.float32),
-            f"update{sweep.index}": quantised(sweep.update[shown][:, inside], np.uint16),
-            f"transfer{sweep.index}": quantised((transfer / largest)[shown], np.uint16),
+            f"knots{number}": exact(sweep.knots[inside], np.float32),
+            f"update{number}": quantised(sweep.update[shown][:, inside], np.uint16),
+            f"transfer{number}": quantised((transfer / largest)[shown], np.uint16),
         }
     low, high = ends(scores.update_true)
     margin = 0.2 * (high - low)
@@ -255,7 +256,10 @@ def functions(run: Run) -> Viewer:
         "updateRange": [low - margin, high + margin],
         "components": model.history.embedding_steps.shape[-1],
         "loss": scores.metrics["loss.final"],
-        "sweeps": [{"phase": one.phase, "loss": one.loss} for one in model.history.sweeps],
+        "sweeps": [
+            {"index": one.index, "title": one.title, "phase": one.phase, "loss": one.loss}
+            for one in sweeps
+        ],
     }
     write_data(run, "functions", arrays, about)
     return Viewer("functions", "Update and transfer functions while they form")

@@ -188,7 +188,8 @@ class Functions(ViewerPanel):
         sweeps, stages = len(self._history.sweeps), len(self._history.embedding_steps)
         self._neurons = evenly(len(self._types), CURVES)
         self._bound = float(self._scores.x.abs().max())
-        self.sweep = slider("sweep", sweeps + 1, value=sweeps)
+        unit = self._history.sweeps[0].title.split()[0]
+        self.sweep = slider(unit, sweeps + 1, value=sweeps)
         self.stage = slider("embedding stage", stages, value=stages - 1)
         self.types = [
             ipywidgets.ToggleButton(
@@ -218,7 +219,7 @@ class Functions(ViewerPanel):
             now = sweeps[min(self.sweep.value, len(sweeps) - 1)]
             axes[1, 1].plot(now.index, now.loss, "o", color="#d00000", ms=8)
         networks = self.sweep.value == len(sweeps)
-        what = "The networks" if networks else f"Sweep {now.index}"
+        what = "The networks" if networks else now.title.capitalize()
         loss = self._scores.metrics["loss.final"] if networks else now.loss
         self.tell(f"{what}: {loss:.2e} of the variance of dx/dt unexplained.")
 

@@ -4,15 +4,18 @@
 Viewers.define("functions", (root, data) => {
   const sweeps = data.sweeps.length;  // the step after the last sweep shows the networks
   const phases = {
-    shared: "one ψ for all neurons", neuron: "one ψ a neuron", type: "one φ and ψ a type",
+    shared: "one ψ for all neurons", neuron: "one ψ per neuron",
+    type: "one φ and ψ per type", alone: "every neuron its own", joint: "all unknowns together",
   };
+  const position = (k) => data.sweeps[k].index;
+  const unit = data.sweeps[0].title.split(" ")[0];  // sweep, or step of a training
   const all = Array.from({ length: data.typeCount }, (_, k) => k);
   const colour = (type) => data.colours[type % data.colours.length];
 
   const controls = Viewers.add(root, "div", { class: "viewer-controls" });
   const time = Viewers.slider(controls, {
-    label: "sweep", max: sweeps, value: sweeps, change: update,
-    text: (k) => (k === sweeps ? "networks" : `${k}, ${data.sweeps[k].phase}`),
+    label: unit, max: sweeps, value: sweeps, change: update,
+    text: (k) => (k === sweeps ? "networks" : `${data.sweeps[k].index}, ${data.sweeps[k].phase}`),
   });
   const stage = Viewers.slider(controls, {
     label: "embedding", max: data.cloud.shape[0] - 1, value: data.cloud.shape[0] - 1,
@@ -32,7 +35,7 @@ Viewers.define("functions", (root, data) => {
     ["update functions φ", "update", data.updateRange, "φ(x) (1/time unit)"],
     ["transfer functions ψ, largest 1", "transfer", [-1.3, 1.3], "ψ(x)"],
   ].map(([title, name, range, yLabel]) => Viewers.picture(row, {
-    title, ratio: 1.3, label: `${title} at the chosen sweep, coloured by true type`,
+    title, ratio: 1.3, label: `${title} at the chosen ${unit}, coloured by true type`,
     draw(context, width, height, theme) {
       const scales = Viewers.axes(context, width, height, {
         x: [-data.bound, data.bound], y: range, xLabel: "activity x", yLabel,
@@ -81,7 +84,7 @@ Viewers.define("functions", (root, data) => {
 
   pictures.push(Viewers.picture(row, {
     title: "loss: unexplained variance of dx/dt", ratio: 1.3,
-    label: "loss after every sweep, the chosen one marked",
+    label: `loss after every ${unit} that is drawn, the chosen one marked`,
     draw(context, width, height, theme) {
       const losses = data.sweeps.map(({ loss }) => Math.log10(loss));
       const y = [Math.floor(Math.min(...losses)), Math.ceil(Math.max(...losses) + 1e-9)];
@@ -90,14 +93,15 @@ Viewers.define("functions", (root, data) => {
         yTicks.push([power, `10${superscript(power)}`]);
       }
       const scales = Viewers.axes(context, width, height, {
-        x: [0, Math.max(1, sweeps - 1)], y, yTicks, xLabel: "sweep", yLabel: "share of the variance",
+        x: [0, Math.max(1, position(sweeps - 1))], y, yTicks, xLabel: unit,
+        yLabel: "share of the variance",
       }, theme);
       context.lineWidth = 1.5;
-      Viewers.line(context, scales, sweeps, (k) => k, (k) => losses[k]);
+      Viewers.line(context, scales, sweeps, position, (k) => losses[k]);
       const now = Math.min(time.value, sweeps - 1);
       context.fillStyle = theme.mark;
       context.beginPath();
-      context.arc(scales.toX(now), scales.toY(losses[now]), 5, 0, 7);
+      context.arc(scales.toX(position(now)), scales.toY(losses[now]), 5, 0, 7);
       context.fill();
     },
   }));
@@ -139,11 +143,11 @@ Viewers.define("functions", (root, data) => {
 
   function update() {
     pictures.forEach((one) => one.redraw());
-    const { phase, loss } = data.sweeps[Math.min(time.value, sweeps - 1)];
+    const { title, phase, loss } = data.sweeps[Math.min(time.value, sweeps - 1)];
     told.textContent = (time.value === sweeps
       ? `The networks φ* and ψ* of every type: ${Viewers.number(data.loss)} of the variance`
         + " unexplained."
-      : `Sweep ${time.value}, ${phases[phase]}: ${Viewers.number(loss)} of the variance`
+      : `${title[0].toUpperCase()}${title.slice(1)}, ${phases[phase]}: ${Viewers.number(loss)} of the variance`
         + ` unexplained, ${data.neurons.length} neurons drawn.`)
       + ` Embedding: ${stage.value === 0 ? "start" : `stage ${stage.value}`}`
       + ` of ${data.cloud.shape[0] - 1}.`;
