@@ -2,14 +2,20 @@
 
 from figures_lib.bench.kept import benchmark_results
 from figures_lib.config import Experiment, load_experiment
-from figures_lib.draw import benchmark_figures, benchmark_tables, figures, study_figures
+from figures_lib.draw import (
+    benchmark_figures,
+    benchmark_tables,
+    figures,
+    study_figures,
+    study_tables,
+)
 from figures_lib.draw.saving import save_figure
 from figures_lib.errors import ConfigError
 from figures_lib.runs.cost import shard_plan
 from figures_lib.runs.run import Run, open_run
 from figures_lib.show import viewers, widgets
 from figures_lib.show.training import LiveProgress
-from figures_lib.studies.studies import study_results, sweep_results
+from figures_lib.studies.studies import shipped_results, study_results, sweep_results
 
 __all__ = [
     "ConfigError",
@@ -24,8 +30,10 @@ __all__ = [
     "open_run",
     "save_figure",
     "shard_plan",
+    "shipped_results",
     "study_figures",
     "study_results",
+    "study_tables",
     "sweep_results",
     "viewers",
     "widgets",

@@ -23,6 +23,7 @@ from figures_lib.model.inferred import SweepReport
 from figures_lib.paths import find_input
 from figures_lib.runs.files import exclusive, write_json, writing
 from figures_lib.runs.notebooks import execute_notebooks, summarise
+from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import Run, open_run
 from figures_lib.runs.site import build_site, check_place
 from figures_lib.studies.batch import run_study
@@ -176,6 +177,8 @@ def _sweep(options: argparse.Namespace) -> int:
     with exclusive(options.out), writing(options.out):
         cluster = options.scheduler, options.workers
         rows = run_study(sweep, options.out, _say, *cluster, options.notebooks)
+        about = {"sweep": options.sweep, "quick": options.quick, **machine()}
+        write_json(options.out / "provenance.json", about)
         try:
             print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
         except PapermillExecutionError as error:  # the runs themselves are complete

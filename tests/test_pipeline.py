@@ -34,7 +34,7 @@ METRIC_KEYS = {
     *("profile", "seed", "config_hash", "identifiability.rank", "identifiability.reasons"),
     *("identifiability.unresolved_neurons", "inference.method", "diagnosis.trusted"),
     *("diagnosis.reasons", "diagnosis.heldout_r2", "diagnosis.structure"),
-    "diagnosis.heldout_r2_tables",
+    *("diagnosis.heldout_r2_tables", "diagnosis.saturated"),
     *("diagnosis.halves_r2", "diagnosis.entanglement"),
 }
 

@@ -9,7 +9,7 @@ from test_sweeps import planted, prepared
 
 from figures_lib.infer import heldout
 from figures_lib.infer.diagnosis import diagnose
-from figures_lib.infer.examine import agreement_of_halves
+from figures_lib.infer.examine import STEADY, agreement_of_halves, spread_of_messages
 from figures_lib.infer.neuron_types import worse
 from figures_lib.infer.projection import (
     Receivers,
@@ -213,6 +213,8 @@ def test_types_are_accepted_unless_held_out_runs_get_worse():
         ({"halves_r2": 0.5}, ("expected R² 0.50", "too short")),
         ({"halves_r2": 0.5, "entanglement": 900.0}, ("too much alike",)),
         ({"halves_r2": float("nan")}, ("not compared",)),
+        ({"heldout_r2_tables": 0.999, "heldout_r2": 0.9}, ("networks phi* and psi*",)),
+        ({"saturated": (3, 7)}, ("messages of neurons 3, 7 hardly vary", "flat")),
     ],
 )
 def test_the_verdict_names_its_reason(changes, said):
@@ -223,6 +225,20 @@ def test_the_verdict_names_its_reason(changes, said):
     assert len(diagnosis.reasons) == bool(said)
     for words in said:
         assert words in diagnosis.reasons[0]
+
+
+def test_senders_where_the_transfer_function_is_flat_are_found():
+    """A neuron that stays far from zero sends a constant; one at rest is another matter."""
+    recording, *_ = planted(frames=500)
+    activity = recording.activity.clone()
+    activity[:, 3] += 30
+    activity[:, 7] = 2.0
+    data = prepared(replace(recording, activity=activity), 64, 1)
+    knots = data.axis.values()
+    tanh = replace(start(data), transfer=torch.tanh(knots).expand(1, NEURONS, -1).clone())
+    spread = spread_of_messages(State("neuron", data, tanh))
+    assert (spread < STEADY).nonzero()[:, 0].tolist() == [3]
+    assert float(spread.median()) > 0.5
 
 
 @pytest.mark.parametrize("noise", [0.5, 4.0, 30.0])

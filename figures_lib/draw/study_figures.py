@@ -1,8 +1,9 @@
 """Figures of parameter studies: functions of rows of ``results.csv`` that only draw."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
+from operator import itemgetter
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -22,6 +23,10 @@ PANELS = (
 FORMS = ("o-", "o--")  # of the metrics of a panel, in their order
 ACROSS = 4  # panels of the overview side by side
 SEEDS = ("seed", "inference.seed")
+METHOD_NAMES = {"sweeps": "alternating least squares", "gradient": "stochastic gradients"}
+METHODS = (("sweeps", "s", TYPE_COLOURS[0]), ("gradient", "o-", TYPE_COLOURS[1]))
+RIGHT = 0.95  # gauge-free R² of W from which weights count as right
+LEAST_MISS = 1e-6  # smaller values of 1 − R² are drawn here
 FLOOR = -0.05  # lower values of R² are drawn here: they carry no more information
 WIDE = 20  # ratio of the values of a parameter from which its axis is logarithmic
 
@@ -76,6 +81,55 @@ def overview(rows: Sequence[Row]) -> Figure:
                 ax.legend(fontsize=6, title=", ".join(others), title_fontsize=6)
     figure.suptitle(_ends(rows), fontsize=9)
     return figure
+
+
+@style()
+def methods(recordings: Mapping[str, Sequence[Row]]) -> Figure:
+    """How much of W each method misses, against the time that it takes; one panel each."""
+    size = (3.6 * len(recordings), 3.4)
+    figure, axes = plt.subplots(1, len(recordings), figsize=size, sharey=True, squeeze=False)
+    for ax, (name, rows) in zip(axes.flat, recordings.items(), strict=True):
+        for method, form, colour in METHODS:
+            found = [row for row in _done(rows) if row["inference.method"] == method]
+            found.sort(key=itemgetter("time.infer_s"))
+            x = [row["time.infer_s"] / 60 for row in found]
+            y = [1 - row["connectivity.r2_gauge_free"] for row in found]
+            ax.plot(x, y, form, color=colour, label=METHOD_NAMES[method])
+        ax.set(xscale="log", yscale="log", xlabel="time of inference (min)", title=name)
+        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+        ax.xaxis.set_major_formatter("{x:,.3g}")
+        ax.xaxis.set_minor_locator(NullLocator())
+    axes[0, 0].set_ylabel("1 − R² of W, scales fitted")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    return figure
+
+
+@style()
+def calibration(rows: Sequence[Row]) -> Figure:
+    """What the verdict expects of the weights, without the truth, against what they are."""
+    figure, ax = plt.subplots(figsize=(5.6, 4.6))
+    for trusted, form, colour in ((True, "o", TYPE_COLOURS[0]), (False, "x", TYPE_COLOURS[3])):
+        some = [row for row in _done(rows) if row["diagnosis.trusted"] == trusted]
+        missed = [1 - row["connectivity.r2_gauge_free"] for row in some]
+        expected = [1 - (row["diagnosis.halves_r2"] or 0.0) for row in some]
+        label = f"{'trusted' if trusted else 'not trusted'}: {len(some)} results"
+        ax.plot(
+            *(np.clip(one, LEAST_MISS, 1) for one in (missed, expected)),
+            form,
+            color=colour,
+            label=label,
+            ms=5,
+        )
+    ax.axvline(1 - RIGHT, color="0.5", lw=1)
+    ax.text(1 - RIGHT, LEAST_MISS, f" R² = {RIGHT}", color="0.4", fontsize=8, va="bottom")
+    ax.set(xscale="log", yscale="log", xlabel="1 − R² of W, scales fitted to the truth")
+    ax.set_ylabel("1 − R² of W that two halves lead to expect")
+    ax.legend(loc="upper left")
+    return figure
+
+
+def _done(rows: Sequence[Row]) -> list[Row]:
+    return [row for row in rows if row[STATUS] == Status.DONE]
 
 
 def _ends(rows: Sequence[Row]) -> str:

@@ -138,21 +138,25 @@ def trained_on_frames(
     itself; the best ones by held-out frames are kept, so that these are explained no worse. If
     there are no types, the embeddings move with the networks, for longer.
     """
-    graph = learner.graph_network
-    if Shard.here(len(model.types)).ranks > 1 or graph.transfer == "pair":
-        return model  # a process has only its own rows of W; pairs would take too long
+    graph, shard = learner.graph_network, Shard.here(len(model.types))
+    if graph.transfer == "pair" or shard.neurons > LARGEST_NETWORK:
+        return model  # it would take too long: every pair, or hundreds of millions of weights
     steps, rate = (graph.steps // 2, 1e-3) if model.continuum else (graph.steps // 30, 3e-4)
     settings = learner.training.model_copy(
         update={"checks": CHECKS, "function_rate": rate, "embedding_rate": 5 * rate}
     )
     network = copy.deepcopy(model.joint(recording.gain)).to(device)
-    train(
-        *(network, Frames.of(recording, model.history.sweeps[-1].knots, device)),
-        *(settings, max(1, steps)),
-        seed=learner.seed,
-        unknowns=("functions", "embedding") if model.continuum else ("functions",),
-    )
-    return replace(model, gnn=network.cpu().gnn)
+    if shard.rank == 0:  # the only one with all of W
+        train(
+            *(network, Frames.of(recording, model.history.sweeps[-1].knots, device)),
+            *(settings, max(1, steps)),
+            seed=learner.seed,
+            unknowns=("functions", "embedding") if model.continuum else ("functions",),
+        )
+    gnn = network.gnn
+    for parameter in (gnn.embedding, *gnn.phi.parameters(), *gnn.psi.parameters()):
+        parameter.data = shard.broadcast(parameter.data, 0)
+    return replace(model, gnn=gnn.cpu())
 
 
 METHODS = {"sweeps": by_sweeps, "gradient": by_gradient}

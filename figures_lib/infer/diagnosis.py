@@ -18,7 +18,7 @@ SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activit
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
 NETWORKS = 0.05  # share of that variance which networks may miss more than their tables
 STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
-HALVES = 0.97  # expected R² of W from which weights are trusted
+HALVES = 0.95  # expected R² of W from which weights are trusted
 ALIKE = 30.0  # variance inflation factor from which the activities are to blame
 SHOWN = 8  # neurons that a reason lists
 
@@ -57,6 +57,13 @@ def check_training(name: str, step: int, steps: int, loss: Tensor) -> None:
 def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
     """The verdict on a result, and its reasons in plain words."""
     reasons = list(identifiability(recording)["identifiability.reasons"])
+    if evidence.saturated:
+        steady = torch.zeros(recording.activity.shape[1], dtype=torch.bool)
+        steady[list(evidence.saturated)] = True
+        reasons.append(
+            f"the messages of {_listed(steady)} hardly vary, because psi* is flat where these "
+            "neurons are: the weights from them are not determined"
+        )
     if math.isnan(evidence.heldout_r2):
         reasons.append("the recording is too short to hold frames out that could judge")
     elif evidence.structure > STRUCTURE:
@@ -73,11 +80,11 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
     if math.isnan(evidence.halves_r2):
         reasons.append("the weights of halves of the recording were not compared")
     elif evidence.halves_r2 < HALVES:
-        why = (
-            "the activities of different neurons are too much alike"
-            if evidence.entanglement > ALIKE
-            else "the recording is too short for its noise"
-        )
+        why = "the recording is too short for its noise"
+        if evidence.entanglement > ALIKE:
+            why = "the activities of different neurons are too much alike"
+        elif evidence.saturated:
+            why = "the messages of some neurons hardly vary"
         reasons.append(
             "the weights inferred from the two halves of the recording disagree (expected R² "
             f"{max(0.0, evidence.halves_r2):.2f}): {why}"

@@ -11,6 +11,8 @@ says by how much.
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from figures_lib.errors import InferenceError
 from figures_lib.infer.heldout import judging_runs
@@ -22,10 +24,13 @@ from figures_lib.infer.projection import (
     gathered,
     inverse_gram,
 )
+from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Block, Data, State, prepare, residuals
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
 
+FIXED = 1e-7  # spread of an activity below which it is rounding
+STEADY = 0.03  # spread of messages below which they count as constant
 ROWS = 64  # of W, by which halves of the recording are compared
 
 
@@ -46,6 +51,7 @@ def examine(recording: Recording, model: Model, last: State) -> Evidence:
         structure=structure,
         halves_r2=agreement_of_halves(last) if small else float("nan"),
         entanglement=entanglement(last.data, last.estimate) if small else float("nan"),
+        saturated=tuple((spread_of_messages(last) < STEADY).nonzero()[:, 0].tolist()),
     )
 
 
@@ -86,6 +92,26 @@ def by_tables(recording: Recording, last: State) -> tuple[float, float]:
         return float("nan"), float("nan")
     share = runs.shape[1] / max(1, runs.shape[1] - 1)
     return 1 - squared / judge.power, max(0.0, successive * share / judge.power)
+
+
+def spread_of_messages(last: State) -> Float[Tensor, " sender"]:
+    """Standard deviation of the messages of every sender relative to their root mean square.
+
+    It is near 1 for messages about zero, and small for neurons that stay where ψ is flat. That
+    of a neuron whose activity never changes counts as 1: it is no matter of ψ.
+    """
+    data, table = last.data, last.estimate.transfer[0]
+    moments = table.new_zeros(4, len(table), dtype=torch.double)
+    for block, left, fraction in data.located():
+        for row, values in enumerate((evaluate(table, left, fraction), block.position)):
+            moments[2 * row] += values.double().mean(1) * values.shape[1]
+            moments[2 * row + 1] += values.double().square().sum(1)
+    moments /= data.frames
+    own, activity = (
+        ((power - mean**2).clamp_min(0) / power.clamp_min(1e-300)).sqrt()
+        for mean, power in moments.view(2, 2, -1)
+    )
+    return data.shard.all_gather(torch.where(activity > FIXED, own, 1.0))
 
 
 def agreement_of_halves(last: State) -> float:

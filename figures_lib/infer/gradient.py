@@ -33,9 +33,10 @@ from figures_lib.model.joint import JointNetwork
 from figures_lib.model.siren import Siren
 from figures_lib.recording import Recording
 
-TYPED = 3  # a training with one embedding per type has a third of the steps
 LINE_STEPS, LINE_RATE = 100, 5e-3  # of the training of ψ* before that of all unknowns
+TYPED = 3  # a training with one embedding per type has a third of the steps
 SLOWER = 0.2  # and this share of the rates
+UNSETTLED = 0.5  # share of the residual by which types may be worse: no training has converged
 
 
 def by_gradient(
@@ -99,7 +100,7 @@ def by_gradient(
                 earlier=course,
             )
             residual = judged(typed, frames)
-            if not worse(residual, best):
+            if not worse(residual, best, UNSETTLED):
                 network, course, best = typed, after, residual
                 state = State("type", data, tabulated(typed, data, recording, types), types)
                 break

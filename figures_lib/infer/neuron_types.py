@@ -47,11 +47,19 @@ def find_types(
             yield types
 
 
-def worse(residual: Float[Tensor, " run"], than: Float[Tensor, " run"]) -> bool:
-    """Whether a model explains held-out runs worse than another by more than chance."""
+def worse(
+    residual: Float[Tensor, " run"], than: Float[Tensor, " run"], tolerance: float = TOLERANCE
+) -> bool:
+    """Whether a model explains held-out runs worse than another by more than chance.
+
+    Args:
+        residual: squared residual of the model in each run.
+        than: that of the other.
+        tolerance: share of the other's residual by which the model may be worse.
+    """
     more = residual - than
     error = float(more.std()) * math.sqrt(len(more))
-    return float(more.sum()) > max(2 * error, TOLERANCE * float(than.sum()))
+    return float(more.sum()) > max(2 * error, tolerance * float(than.sum()))
 
 
 def cuts(distances: Float[Tensor, "neuron neuron"]) -> tuple[float, ...]:

@@ -71,6 +71,7 @@ class Evidence:
         halves_r2: R² of W that the disagreement of W from two halves of the recording leads
             one to expect.
         entanglement: median variance inflation factor of the messages.
+        saturated: senders whose messages hardly vary: ψ is flat where they are.
     """
 
     heldout_r2: float = float("nan")
@@ -78,6 +79,7 @@ class Evidence:
     structure: float = float("nan")
     halves_r2: float = float("nan")
     entanglement: float = float("nan")
+    saturated: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,8 @@ class Model:
             for entry in about["sweeps"]
         )
         history = History(sweeps, arrays["embedding_steps"])
-        diagnosis = about["diagnosis"] | {"reasons": tuple(about["diagnosis"]["reasons"])}
+        lists = {name: tuple(about["diagnosis"][name]) for name in ("saturated", "reasons")}
+        diagnosis = about["diagnosis"] | lists
         kept = {name: arrays[name] for name in ("types", "positions", "modulated")}
         return cls(
             gnn=gnn,

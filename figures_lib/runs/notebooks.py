@@ -16,7 +16,7 @@ from figures_lib.runs.files import part_of
 from figures_lib.runs.run import Run
 
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
-NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play")
+NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play", "10_methods")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -43,13 +44,21 @@ def provenance(
         "inputs": inputs,
         "config_hash": config_hash,
         "seed": experiment.seed,
+        **machine(),
+        "device": device,
+        "stages": {name: record["sha256"] for name, record in records.items()},
+    }
+
+
+def machine() -> dict[str, Any]:
+    """Commit, versions, processor and date of what is computed now."""
+    return {
         "commit": _commit(),
         "python": platform.python_version(),
         "packages": {name: metadata.version(name) for name in PACKAGES},
-        "device": device,
         "processor": processor(),
         "cores": os.cpu_count(),
-        "stages": {name: record["sha256"] for name, record in records.items()},
+        "date": datetime.now(UTC).date().isoformat(),
     }
 
 

@@ -14,6 +14,7 @@ from figures_lib.studies.points import Axes, load_study
 from figures_lib.studies.results import NAME, STATUS, Row, Status, read_results
 
 SWEEPS = ROOT / "config" / "sweeps"
+SHIPPED = ROOT / "book" / "results"  # results of long sweeps, kept with the book
 STUDIES = (
     *("noise", "length", "neurons", "types", "inputs", "contrast", "speed", "theta"),
     "differences",
@@ -94,6 +95,19 @@ def sweep_results(path: str) -> list[Row]:
         ConfigError: the file does not exist.
     """
     return read_results(Path(path))
+
+
+def shipped_results(run: Run, name: str) -> list[Row]:
+    """The rows of a sweep that takes too long for the book.
+
+    They are read from ``studies/NAME/results.csv`` in the folder of the run, as written by
+    ``figures_lib sweep``; without this file, those that come with the book are shown.
+
+    Raises:
+        ConfigError: there are no such results.
+    """
+    given = run.out / "studies" / name / "results.csv"
+    return read_results(given if given.exists() else SHIPPED / f"{name}.csv")
 
 
 def spreads(rows: Sequence[Row], key: str, metric: str) -> list[Spread]:
