@@ -1,5 +1,6 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
+# make results                      the long studies whose results come with the book: hours
 # make test                         every test
 # make test-PART                    one part: science, book, browser, batch or crash
 # make lint                         formatting, lint, types and the layers of the package
@@ -14,16 +15,18 @@ CONFIG_paper = config/fig3.yaml
 CONFIG_quick = config/fig3_quick.yaml
 CONFIG_theta = config/fig3_theta.yaml
 CONFIG_test = config/fig3_test.yaml
+CONFIG_gradient = config/fig3_gradient.yaml
+CONFIG_quick_gradient = config/fig3_quick_gradient.yaml
 CONFIG = $(CONFIG_$(PROFILE))
 PYTHON ?= python3
 READY = .venv/.installed
 
 STUDIES = noise length neurons types inputs contrast speed theta differences
 
-.PHONY: book studies test lint kills audit coverage mutants clean
+.PHONY: book studies results test lint kills audit coverage mutants clean
 
 book: $(READY)
-	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta or test" >&2; exit 2; }
+	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta, test, gradient or quick_gradient" >&2; exit 2; }
 	.venv/bin/python -m figures_lib run --config $(CONFIG) --out runs/$(PROFILE)
 	.venv/bin/python -m figures_lib build --run runs/$(PROFILE) --out _build/html
 	@echo "open _build/html/index.html"
@@ -32,6 +35,19 @@ studies: $(STUDIES:%=study-%)
 
 study-%: $(READY)
 	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/$(PROFILE)/studies/$*
+
+RESULTS = calibration methods methods_fig2 methods_continuum
+
+results: $(RESULTS:%=result-%)
+
+result-%: $(READY)
+	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/results/$* --workers $(WORKERS)
+	cp runs/results/$*/results.csv book/results/$*.csv
+	cp runs/results/$*/provenance.json book/results/$*.json
+
+# the times of the methods are those of a machine that does nothing else
+WORKERS = 1
+result-calibration: WORKERS = 2
 
 # two files of tests at a time, one per core; each is run by one process from end to end
 PYTEST = .venv/bin/python -m pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder

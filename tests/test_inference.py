@@ -3,8 +3,10 @@
 import inspect
 
 import grimp
+import numpy as np
 import pytest
 import torch
+from conftest import SMALL as TINY
 from conftest import TEST_CONFIG
 from jaxtyping import TypeCheckError
 
@@ -15,7 +17,7 @@ from figures_lib.learner import Learner
 from figures_lib.model.inferred import Model
 from figures_lib.recording import Recording
 from figures_lib.score.rollout import roll_out
-from figures_lib.score.scoring import score
+from figures_lib.score.scoring import gauge_free_r2, score
 from figures_lib.simulate.integrate import simulate
 
 
@@ -157,3 +159,31 @@ def test_roll_out_is_euler_integration_of_the_learned_equation(simulated, model)
         with torch.no_grad():
             x = x + 0.01 * model.gnn(x, field * recording.gain)
     assert (rolled[-1] - x[0]).abs().max() < 0.02 * (x - start).abs().max()
+
+
+def test_saturated_senders_are_named_and_no_method_could_do_better(tmp_path):
+    """All weights positive: activities run away, and psi is flat there.
+
+    Solved for with the true functions and field, in double precision, the weights are wrong
+    as well: the recording does not determine them.
+    """
+    weights = torch.empty(40, 40).cauchy_(generator=torch.Generator().manual_seed(1))
+    weights = 0.1 * weights.abs().clamp_max(25.0)
+    np.save(tmp_path / "positive.npy", weights.numpy())
+    source = {"connectivity.source": str(tmp_path / "positive.npy")}
+    experiment = load_experiment(TEST_CONFIG, TINY | source | {"neuron_types.1.width": 4.0})
+    recording, truth = simulate(experiment)
+    verdict = infer(recording, experiment.learner).diagnosis
+    assert not verdict.trusted
+    assert any("hardly vary, because psi* is flat" in reason for reason in verdict.reasons)
+    activity, parameters = recording.activity.double(), truth.dynamics.parameters
+    parameters = {name: value.double() for name, value in parameters.items()}
+    messages = experiment.neuron.transfer(activity, parameters)
+    field = torch.ones_like(activity)
+    field[:, recording.modulated] = truth.field_at(torch.arange(len(field))).double()
+    rest = recording.derivative - experiment.neuron.update(activity, parameters)
+    rest = rest / (field * parameters["gain"])
+    solved = torch.linalg.lstsq(messages, rest, driver="gelsd").solution.T.float()
+    assert gauge_free_r2(truth.connectivity, solved) < 0.9
+    flat = (messages.std(0) < 1e-3).nonzero()[:, 0].tolist()
+    assert flat and set(flat) & set(verdict.saturated)

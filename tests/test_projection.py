@@ -236,9 +236,13 @@ def test_senders_where_the_transfer_function_is_flat_are_found():
     data = prepared(replace(recording, activity=activity), 64, 1)
     knots = data.axis.values()
     tanh = replace(start(data), transfer=torch.tanh(knots).expand(1, NEURONS, -1).clone())
-    spread = spread_of_messages(State("neuron", data, tanh))
+    moved = replace(recording, activity=activity)
+    spread = spread_of_messages(moved, State("neuron", data, tanh))
+    shifted = replace(tanh, transfer=tanh.transfer + 5)  # a constant is a matter of the gauge
+    again = spread_of_messages(moved, State("neuron", data, shifted))
+    torch.testing.assert_close(spread, again, rtol=1e-3, atol=1e-5)
     assert (spread < STEADY).nonzero()[:, 0].tolist() == [3]
-    assert float(spread.median()) > 0.5
+    assert 0.2 < float(spread.median()) < 1.0 == float(spread[7])
 
 
 @pytest.mark.parametrize("noise", [0.5, 4.0, 30.0])

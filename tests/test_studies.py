@@ -1,5 +1,6 @@
 """The studies of the book: their files, their results and their pictures."""
 
+import json
 import shutil
 
 import pytest
@@ -7,15 +8,26 @@ from conftest import ROOT, TEST_CONFIG
 from test_pipeline import METRIC_KEYS
 
 from figures_lib.config import load_experiment
-from figures_lib.draw import study_figures
+from figures_lib.draw import study_figures, study_tables
+from figures_lib.draw.study_figures import RIGHT
 from figures_lib.errors import ConfigError
 from figures_lib.runs.run import open_run
 from figures_lib.studies.points import load_study
-from figures_lib.studies.results import write_results
+from figures_lib.studies.results import (
+    NAME,
+    REASON,
+    STATUS,
+    Status,
+    read_results,
+    varied_keys,
+    write_results,
+)
 from figures_lib.studies.studies import (
+    SHIPPED,
     STUDIES,
     SWEEPS,
     Spread,
+    shipped_results,
     spreads,
     study_results,
     sweep_results,
@@ -122,3 +134,74 @@ def test_figure_shows_every_value_and_counts_failures():
     figure = study_figures.study(rows[:2], "k", "a label")
     assert figure.get_suptitle() == ""
     assert (ROOT / "book" / "08_studies.md").read_text().count("study_figures.study(") == 9
+
+
+def shipped(name):
+    return read_results(SHIPPED / f"{name}.csv")
+
+
+def test_shipped_results_are_those_of_their_sweeps():
+    """Every run of the file, with the origin beside it."""
+    for name in ("calibration", "methods", "methods_fig2", "methods_continuum"):
+        wanted = {point.name for point in load_study(SWEEPS / f"{name}.yaml").points}
+        assert {row[NAME] for row in shipped(name)} == wanted, name
+        origin = json.loads((SHIPPED / f"{name}.json").read_text())
+        assert origin["sweep"] == f"config/sweeps/{name}.yaml" and not origin["quick"]
+        assert len(origin["commit"]) == 40 and origin["processor"] and origin["date"], name
+
+
+def test_the_verdict_is_right_on_the_random_experiments():
+    """Nothing that is trusted is wrong; of results that are right, one in twenty is refused."""
+    done = [row for row in shipped("calibration") if row[STATUS] == Status.DONE]
+    assert len(done) >= 60
+    right = [row for row in done if row["connectivity.r2_gauge_free"] >= RIGHT]
+    trusted = [row for row in done if row["diagnosis.trusted"]]
+    assert all(row in right for row in trusted)
+    assert sum(row not in trusted for row in right) <= len(done) / 20
+    assert len(trusted) > 20 and len(done) - len(right) > 10  # it has to decide
+
+
+@pytest.mark.parametrize("name", ["methods", "methods_fig2", "methods_continuum"])
+def test_both_methods_recover_the_weights(name):
+    """The gradient gets better with time; least squares is better than it in less time."""
+    done = [row for row in shipped(name) if row[STATUS] == Status.DONE]
+    (least,) = (row for row in done if row["inference.method"] == "sweeps")
+    gradient = [row for row in done if row["inference.method"] == "gradient"]
+    gradient.sort(key=lambda row: row["training.steps"])
+    found = [row["connectivity.r2_gauge_free"] for row in gradient]
+    assert found == sorted(found) and found[-1] > 0.99
+    assert least["connectivity.r2_gauge_free"] > found[-1]
+    assert least["time.infer_s"] < gradient[-1]["time.infer_s"]
+
+
+def test_results_in_the_folder_of_a_run_come_before_the_shipped_ones(tmp_path):
+    run = open_run(TEST_CONFIG, tmp_path)
+    assert shipped_results(run, "calibration") == shipped("calibration")
+    write_results_to(run.out / "studies" / "calibration")
+    assert shipped_results(run, "calibration") == [{"run": "a", "status": "done"}]
+
+
+def write_results_to(folder):
+    folder.mkdir(parents=True)
+    write_results(folder / "results.csv", [{"run": "a", "status": "done"}])
+
+
+def test_figures_and_tables_of_methods_and_verdicts():
+    """Every finished run is drawn and listed; failures are counted, not drawn."""
+    rows = shipped("calibration") + [{NAME: "x", STATUS: Status.FAILED, REASON: "no memory"}]
+    drawn = {key: rows[0][key] for key in varied_keys(rows)}
+    rows[-1] |= drawn
+    (ax,) = study_figures.calibration(rows).axes
+    points = sum(len(line.get_xdata()) for line in ax.lines[:2])
+    done = [row for row in rows if row[STATUS] == Status.DONE]
+    assert points == len(done)
+    counts = study_tables.verdicts(rows)
+    cells = [int(cell) for row in counts.rows[:2] for cell in row[1:]]
+    assert sum(cells) == len(done)
+    assert counts.rows[2][1] == str(len(rows) - len(done))
+    table = study_tables.experiments(rows)
+    assert len(table.rows) == len(rows) and table.rows[-1][-1] == "error: no memory"
+    recordings = {name: shipped(name) for name in ("methods", "methods_fig2")}
+    axes = study_figures.methods(recordings).axes
+    assert [ax.get_title() for ax in axes] == list(recordings)
+    assert len(study_tables.methods(recordings).rows) == sum(map(len, recordings.values()))

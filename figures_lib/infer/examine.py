@@ -29,8 +29,9 @@ from figures_lib.infer.unknowns import Block, Data, State, prepare, residuals
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
 
-FIXED = 1e-7  # spread of an activity below which it is rounding
-STEADY = 0.03  # spread of messages below which they count as constant
+SAMPLED = 4096  # frames, about, that the spread of an activity is taken from
+FIXED = 1e-7  # spread of an activity, relative to its size, below which it is rounding
+STEADY = 0.01  # spread of messages below which they count as constant
 ROWS = 64  # of W, by which halves of the recording are compared
 
 
@@ -51,7 +52,9 @@ def examine(recording: Recording, model: Model, last: State) -> Evidence:
         structure=structure,
         halves_r2=agreement_of_halves(last) if small else float("nan"),
         entanglement=entanglement(last.data, last.estimate) if small else float("nan"),
-        saturated=tuple((spread_of_messages(last) < STEADY).nonzero()[:, 0].tolist()),
+        saturated=tuple(
+            (spread_of_messages(recording, last) < STEADY).nonzero()[:, 0].tolist()
+        ),
     )
 
 
@@ -94,24 +97,27 @@ def by_tables(recording: Recording, last: State) -> tuple[float, float]:
     return 1 - squared / judge.power, max(0.0, successive * share / judge.power)
 
 
-def spread_of_messages(last: State) -> Float[Tensor, " sender"]:
-    """Standard deviation of the messages of every sender relative to their root mean square.
+def spread_of_messages(recording: Recording, last: State) -> Float[Tensor, " sender"]:
+    """How far the messages of every sender vary, relative to what their steepest ψ would give.
 
-    It is near 1 for messages about zero, and small for neurons that stay where ψ is flat. That
-    of a neuron whose activity never changes counts as 1: it is no matter of ψ.
+    σ(ψ_j(x_j)) / (max|ψ_j'|·σ(x_j)) is 1 for a straight ψ, about a tenth for a neuron that
+    jumps between the two ends of ψ, and next to nothing for one that stays where ψ is flat.
+    That of a neuron whose activity never changes counts as 1: it is no matter of ψ.
     """
-    data, table = last.data, last.estimate.transfer[0]
-    moments = table.new_zeros(4, len(table), dtype=torch.double)
-    for block, left, fraction in data.located():
-        for row, values in enumerate((evaluate(table, left, fraction), block.position)):
-            moments[2 * row] += values.double().mean(1) * values.shape[1]
-            moments[2 * row + 1] += values.double().square().sum(1)
-    moments /= data.frames
-    own, activity = (
-        ((power - mean**2).clamp_min(0) / power.clamp_min(1e-300)).sqrt()
-        for mean, power in moments.view(2, 2, -1)
-    )
-    return data.shard.all_gather(torch.where(activity > FIXED, own, 1.0))
+    data, table = last.data, last.estimate.transfer[0].double()
+    mean, power = table.new_zeros(2, len(table))
+    for _, left, fraction in data.located():
+        messages = evaluate(table, left, fraction.double())
+        mean += messages.sum(1) / data.frames
+        power += (messages**2).sum(1) / data.frames
+    spread = (power - mean**2).clamp_min(0).sqrt()
+    steepest = (table.diff(dim=1) / data.axis.values(table.device).diff()).abs().amax(1)
+    stride = max(1, len(recording.activity) // SAMPLED)
+    sample = recording.activity[::stride, data.shard.own].double()
+    activity = sample.std(0, correction=0).to(table.device)
+    fixed = activity <= FIXED * sample.abs().amax(0).to(table.device)
+    relative = spread / (steepest * activity).clamp_min(1e-300)
+    return data.shard.all_gather(torch.where(fixed, 1.0, relative))
 
 
 def agreement_of_halves(last: State) -> float:
