@@ -214,7 +214,11 @@ def test_types_are_accepted_unless_held_out_runs_get_worse():
         ({"halves_r2": 0.5, "entanglement": 900.0}, ("too much alike",)),
         ({"halves_r2": float("nan")}, ("not compared",)),
         ({"heldout_r2_tables": 0.999, "heldout_r2": 0.9}, ("networks phi* and psi*",)),
-        ({"saturated": (3, 7)}, ("messages of neurons 3, 7 hardly vary", "flat")),
+        ({"saturated": (3, 7)}, ()),  # they send next to nothing, but the halves agree
+        (
+            {"saturated": (3, 7), "halves_r2": 0.5},
+            ("messages of neurons 3, 7 hardly vary", "flat"),
+        ),
     ],
 )
 def test_the_verdict_names_its_reason(changes, said):

@@ -57,13 +57,6 @@ def check_training(name: str, step: int, steps: int, loss: Tensor) -> None:
 def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
     """The verdict on a result, and its reasons in plain words."""
     reasons = list(identifiability(recording)["identifiability.reasons"])
-    if evidence.saturated:
-        steady = torch.zeros(recording.activity.shape[1], dtype=torch.bool)
-        steady[list(evidence.saturated)] = True
-        reasons.append(
-            f"the messages of {_listed(steady)} hardly vary, because psi* is flat where these "
-            "neurons are: the weights from them are not determined"
-        )
     if math.isnan(evidence.heldout_r2):
         reasons.append("the recording is too short to hold frames out that could judge")
     elif evidence.structure > STRUCTURE:
@@ -80,11 +73,15 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
     if math.isnan(evidence.halves_r2):
         reasons.append("the weights of halves of the recording were not compared")
     elif evidence.halves_r2 < HALVES:
-        why = "the recording is too short for its noise"
+        causes = []
         if evidence.entanglement > ALIKE:
-            why = "the activities of different neurons are too much alike"
-        elif evidence.saturated:
-            why = "the messages of some neurons hardly vary"
+            causes.append("the activities of different neurons are too much alike")
+        if evidence.saturated:
+            steady = torch.zeros(recording.activity.shape[1], dtype=torch.bool)
+            steady[list(evidence.saturated)] = True
+            names = _listed(steady)
+            causes.append(f"the messages of {names} hardly vary, because psi* is flat there")
+        why = "; ".join(causes) or "the recording is too short for its noise"
         reasons.append(
             "the weights inferred from the two halves of the recording disagree (expected R² "
             f"{max(0.0, evidence.halves_r2):.2f}): {why}"

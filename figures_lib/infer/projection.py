@@ -388,7 +388,10 @@ class Projection:
         matrix, gradient = (shard.all_reduce(part) for part in self._curvature())
         for attempt in range(TRIALS):
             damping = self._damping * 30**attempt
-            receivers, table = self._changed(_solve(matrix, gradient, damping))
+            change = _solve(matrix, gradient, damping)
+            if change is None:
+                return 1.0  # no direction is known
+            receivers, table = self._changed(change)
             trial = eliminate(receivers, table, inverse_gram(receivers.positions, table))
             loss = float(shard.all_reduce(trial.loss.sum()))
             if loss < before:
@@ -685,8 +688,11 @@ def _solve(
     matrix: Float[Tensor, "unknown unknown"],
     gradient: Float[Tensor, "function mode"],
     damping: float,
-) -> Float[Tensor, "function mode"]:
-    """The damped step; where nothing is known of a function it is smooth and small."""
+) -> Float[Tensor, "function mode"] | None:
+    """The damped step; where nothing is known of a function it is smooth and small.
+
+    None if the matrix is so far from positive definite that no small ridge helps.
+    """
     functions, modes = gradient.shape
     diagonal = matrix.diagonal()
     mean = diagonal.view(functions, modes).mean(1)
@@ -698,10 +704,12 @@ def _solve(
     every = torch.arange(functions, device=matrix.device)
     blocks[every, :, every] += mean.clamp_min(1e-300)[:, None, None] * penalty
     factor = _factor(damped, damping)
+    if factor is None:
+        return None
     return torch.cholesky_solve(gradient.reshape(-1, 1), factor).view_as(gradient)
 
 
-def _factor(matrix: Float[Tensor, "n n"], ridge: float) -> Float[Tensor, "n n"]:
+def _factor(matrix: Float[Tensor, "n n"], ridge: float) -> Float[Tensor, "n n"] | None:
     """Cholesky factor of a matrix with the first ridge that makes it positive definite."""
     ridge = ridge * float(matrix.diagonal().mean())
     for _ in range(ATTEMPTS):
@@ -710,7 +718,7 @@ def _factor(matrix: Float[Tensor, "n n"], ridge: float) -> Float[Tensor, "n n"]:
         if not int(failed):
             return factor
         ridge = 10 * ridge
-    raise InferenceError("the messages of the neurons have no independent part")
+    return None
 
 
 def _count(pool: Int[Tensor, " neuron"]) -> int:
