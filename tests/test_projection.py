@@ -210,6 +210,7 @@ def test_types_are_accepted_unless_held_out_runs_get_worse():
     [
         ({}, ()),
         ({"structure": 0.2}, ("misses 20 %",)),
+        ({"structure": 1e-3, "entanglement": 500.0}, ("0.1 %", "magnify this 500 times")),
         ({"halves_r2": 0.5}, ("expected R² 0.50", "too short")),
         ({"halves_r2": 0.5, "entanglement": 900.0}, ("too much alike",)),
         ({"halves_r2": float("nan")}, ("not compared",)),

@@ -18,6 +18,7 @@ SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activit
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
 NETWORKS = 0.05  # share of that variance which networks may miss more than their tables
 STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
+MAGNIFIED = 0.2  # that share times the variance inflation factor: beyond, W may be biased
 HALVES = 0.95  # expected R² of W from which weights are trusted
 ALIKE = 30.0  # variance inflation factor from which the activities are to blame
 SHOWN = 8  # neurons that a reason lists
@@ -64,6 +65,12 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
             f"the model misses {100 * evidence.structure:.2g} % of the variance of x' that is "
             "no noise: the functions, the types or the field are wrong, or the recording is "
             "too short for them"
+        )
+    elif evidence.structure * evidence.entanglement > MAGNIFIED:
+        reasons.append(
+            f"the model misses {100 * evidence.structure:.2g} % of the variance of x' that is "
+            "no noise, and activities are so much alike that the weights magnify this "
+            f"{evidence.entanglement:.0f} times"
         )
     if evidence.heldout_r2_tables - evidence.heldout_r2 > NETWORKS:
         reasons.append(
