@@ -46,7 +46,7 @@ result-%: $(READY)
 	cp runs/results/$*/provenance.json book/results/$*.json
 
 # the times of the methods are those of a machine that does nothing else
-WORKERS = 1
+WORKERS = 0
 result-calibration: WORKERS = 2
 
 # two files of tests at a time, one per core; each is run by one process from end to end

@@ -102,7 +102,7 @@ def command_parser() -> argparse.ArgumentParser:
     sweep.add_argument("sweep", metavar="SWEEP.yaml", help="see config/sweeps/")
     sweep.add_argument("--out", required=True, type=_folder, help="folder of the results")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask scheduler")
-    sweep.add_argument("--workers", type=int, help="processes to start here")
+    sweep.add_argument("--workers", type=int, help="processes to start here; 0: this one")
     sweep.add_argument("--quick", action="store_true", help="use the section quick of the file")
     sweep.add_argument(
         "--notebooks", action="store_true", help="also execute the notebooks in every run"
@@ -171,8 +171,8 @@ def _run(options: argparse.Namespace) -> None:
 
 
 def _sweep(options: argparse.Namespace) -> int:
-    if options.workers is not None and (options.workers < 1 or options.scheduler):
-        raise ConfigError("--workers: give 1 or more, and only without --scheduler")
+    if options.workers is not None and (options.workers < 0 or options.scheduler):
+        raise ConfigError("--workers: give 0 or more, and only without --scheduler")
     sweep = load_study(options.sweep, options.quick)
     with exclusive(options.out), writing(options.out):
         cluster = options.scheduler, options.workers

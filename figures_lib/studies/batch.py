@@ -49,7 +49,8 @@ def run_study(
         out: folder of the sweep.
         report: called with one line at a time.
         scheduler: address of a dask scheduler; by default, workers are started here.
-        workers: processes to start here; by default one per core, or one per GPU.
+        workers: processes to start here; by default one per core, or one per GPU; 0: none, the
+            runs follow each other in this process, which measures their times best.
         notebooks: also execute the notebooks of Figure 3 in every run.
 
     Returns:
@@ -77,12 +78,14 @@ def run_study(
         write_results(out / "results.csv", list(rows.values()))
         report(f"{len(rows)} runs, {len(waiting)} to do: {out / 'results.csv'}")
         if waiting:
-            client = client or stack.enter_context(local_cluster(workers, len(waiting)))
-            if find_spec("bokeh") is not None:
+            if client is None and workers != 0:
+                client = stack.enter_context(local_cluster(workers, len(waiting)))
+            if client is not None and find_spec("bokeh") is not None:
                 report(f"dashboard: {client.dashboard_link}")
             done = len(rows) - len(waiting)
             step = stack.enter_context(progress_lines(len(rows), done, report))
-            for name, seconds, problem in outcomes(client, waiting):
+            ends = outcomes_here(waiting) if client is None else outcomes(client, waiting)
+            for name, seconds, problem in ends:
                 _settle(rows[name], waiting[name], problem)
                 write_results(out / "results.csv", list(rows.values()))
                 step(_line(rows[name], seconds))
@@ -130,6 +133,12 @@ def _settle(row: Row, job: Job, problem: str | None) -> None:
 def _line(row: Row, seconds: float) -> str:
     outcome = f"R² of W {row[SHOWN]:.4f}" if SHOWN in row else str(row[REASON])
     return f"{row[STATUS]} {row[NAME]} {seconds:.1f} s  {outcome}"
+
+
+def outcomes_here(jobs: dict[str, Job]) -> Iterator[tuple[str, float, str | None]]:
+    """Name, seconds and problem of each job, one after the other in this process."""
+    for name, job in jobs.items():
+        yield name, *job.complete(None)
 
 
 def outcomes(client: Client, jobs: dict[str, Job]) -> Iterator[tuple[str, float, str | None]]:
