@@ -96,6 +96,7 @@ def methods(recordings: Mapping[str, Sequence[Row]]) -> Figure:
             y = [1 - row["connectivity.r2_gauge_free"] for row in found]
             ax.plot(x, y, form, color=colour, label=METHOD_NAMES[method])
         ax.set(xscale="log", yscale="log", xlabel="time of inference (min)", title=name)
+        ax.margins(0.15)
         ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
         ax.xaxis.set_major_formatter("{x:,.3g}")
         ax.xaxis.set_minor_locator(NullLocator())
