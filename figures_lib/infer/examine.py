@@ -100,8 +100,9 @@ def by_tables(recording: Recording, last: State) -> tuple[float, float]:
 def spread_of_messages(recording: Recording, last: State) -> Float[Tensor, " sender"]:
     """How far the messages of every sender vary, relative to what their steepest ψ would give.
 
-    σ(ψ_j(x_j)) / (max|ψ_j'|·σ(x_j)) is 1 for a straight ψ, about a tenth for a neuron that
-    jumps between the two ends of ψ, and next to nothing for one that stays where ψ is flat.
+    The standard deviation of ψ_j(x_j) is divided by that of x_j and by the largest slope of
+    ψ_j. The result is 1 for a straight ψ, about a tenth for a neuron that jumps between the two
+    ends of ψ, and next to nothing for one that stays where ψ is flat.
     That of a neuron whose activity never changes counts as 1: it is no matter of ψ.
     """
     data, table = last.data, last.estimate.transfer[0].double()
