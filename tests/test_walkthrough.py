@@ -88,7 +88,7 @@ def test_a_distribution_of_weights_is_one_file_and_one_line(tree):
     assert answer.returncode == 0, answer.stderr
     assert json.loads(answer.stdout)["connectivity.r2_gauge_free"] > 0.9
     wrong = _use(tree, **{"connectivity.distribution": "levy"})
-    names = "'cauchy' or 'gaussian' or 'signs'"
+    names = "'cauchy' or 'gaussian' or 'dale' or 'low_rank' or 'signs'"
     assert f"connectivity.distribution: Input should be {names}" in wrong.stderr
 
 
