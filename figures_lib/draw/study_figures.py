@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from figures_lib.draw.style import TYPE_COLOURS, style
-from figures_lib.studies.results import REASON, STATUS, Row, Status, varied_keys
+from figures_lib.studies.results import REASON, STATUS, Row, Status, done, varied_keys
 from figures_lib.studies.studies import spreads
 
 PANELS = (
@@ -44,9 +44,7 @@ def study(rows: Sequence[Row], key: str, label: str, by: str | None = None) -> F
             plot_seeds(ax, some, key, metric, entry, TYPE_COLOURS[place], form)
         ax.set(xlabel=label, ylabel=title, ylim=(FLOOR, 1.05))
         if ax.get_xscale() == "log":
-            ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-            ax.xaxis.set_major_formatter("{x:,.6g}")
-            ax.xaxis.set_minor_locator(NullLocator())
+            _label_decades(ax)
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=4)
     lost = [row for row in rows if row[STATUS] != Status.DONE]
     if lost:
@@ -90,16 +88,14 @@ def methods(recordings: Mapping[str, Sequence[Row]]) -> Figure:
     figure, axes = plt.subplots(1, len(recordings), figsize=size, sharey=True, squeeze=False)
     for ax, (name, rows) in zip(axes.flat, recordings.items(), strict=True):
         for method, form, colour in METHODS:
-            found = [row for row in _done(rows) if row["inference.method"] == method]
+            found = [row for row in done(rows) if row["inference.method"] == method]
             found.sort(key=itemgetter("time.infer_s"))
             x = [row["time.infer_s"] / 60 for row in found]
             y = [1 - row["connectivity.r2_gauge_free"] for row in found]
             ax.plot(x, y, form, color=colour, label=METHOD_NAMES[method])
         ax.set(xscale="log", yscale="log", xlabel="time of inference (min)", title=name)
         ax.margins(0.15)
-        ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
-        ax.xaxis.set_major_formatter("{x:,.3g}")
-        ax.xaxis.set_minor_locator(NullLocator())
+        _label_decades(ax)
     axes[0, 0].set_ylabel("1 − R² of W, scales fitted")
     figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
     return figure
@@ -110,7 +106,7 @@ def calibration(rows: Sequence[Row]) -> Figure:
     """What the verdict expects of the weights, without the truth, against what they are."""
     figure, ax = plt.subplots(figsize=(5.6, 4.6))
     for trusted, form, colour in ((True, "o", TYPE_COLOURS[0]), (False, "x", TYPE_COLOURS[3])):
-        some = [row for row in _done(rows) if row["diagnosis.trusted"] == trusted]
+        some = [row for row in done(rows) if row["diagnosis.trusted"] == trusted]
         missed = [1 - row["connectivity.r2_gauge_free"] for row in some]
         expected = [1 - (row["diagnosis.halves_r2"] or 0.0) for row in some]
         label = f"{'trusted' if trusted else 'not trusted'}: {len(some)} results"
@@ -129,8 +125,11 @@ def calibration(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def _done(rows: Sequence[Row]) -> list[Row]:
-    return [row for row in rows if row[STATUS] == Status.DONE]
+def _label_decades(ax: Axes) -> None:
+    """Ticks at 1 and 3 of every power of ten, as plain numbers."""
+    ax.xaxis.set_major_locator(LogLocator(subs=(1, 3)))
+    ax.xaxis.set_major_formatter("{x:,.6g}")
+    ax.xaxis.set_minor_locator(NullLocator())
 
 
 def _ends(rows: Sequence[Row]) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from figures_lib.draw.benchmark_tables import Table
 from figures_lib.draw.study_figures import METHOD_NAMES, RIGHT
-from figures_lib.studies.results import REASON, STATUS, Row, Status
+from figures_lib.studies.results import REASON, STATUS, Row, Status, done
 
 
 def methods(recordings: Mapping[str, Sequence[Row]]) -> Table:
@@ -15,9 +15,7 @@ def methods(recordings: Mapping[str, Sequence[Row]]) -> Table:
     )
     rows = []
     for name, found in recordings.items():
-        for row in found:
-            if row[STATUS] != Status.DONE:
-                continue
+        for row in done(found):
             steps = row.get("training.steps")
             rows.append(
                 (
@@ -39,20 +37,20 @@ def methods(recordings: Mapping[str, Sequence[Row]]) -> Table:
 
 def verdicts(rows: Sequence[Row]) -> Table:
     """How often the verdict was right: experiments by verdict and by what is true of W."""
-    done = [row for row in rows if row[STATUS] == Status.DONE]
+    finished = done(rows)
 
     def count(trusted: bool, right: bool) -> int:
         return sum(
             row["diagnosis.trusted"] == trusted
             and (row["connectivity.r2_gauge_free"] >= RIGHT) == right
-            for row in done
+            for row in finished
         )
 
     lines = [
         (name, str(count(trusted, True)), str(count(trusted, False)))
         for name, trusted in (("trusted", True), ("not trusted", False))
     ]
-    failed = len(rows) - len(done)
+    failed = len(rows) - len(finished)
     lines.append(("ended with an error", str(failed), ""))
     return Table(("verdict", f"R² of W ≥ {RIGHT}", f"R² of W < {RIGHT}"), tuple(lines))
 

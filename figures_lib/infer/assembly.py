@@ -9,7 +9,7 @@ from torch import Tensor
 from figures_lib.infer import fit_networks, gauge
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, locate
-from figures_lib.infer.unknowns import Data, Estimate, State
+from figures_lib.infer.unknowns import Data, Estimate, State, means_of_types
 from figures_lib.learner import Learner
 from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import History, Model, SweepReport
@@ -94,7 +94,7 @@ def scale_transfer(
         table /= scale[:, None]
         connectivity[rows] *= scale[types]
     density = shard.all_gather(data.density)
-    means = torch.stack([density[types == k].mean(0) for k in range(count)])
+    means = means_of_types(density, types)
     return (shard.all_gather(estimate.update)[members], transfer, means), connectivity
 
 

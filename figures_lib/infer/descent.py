@@ -25,6 +25,7 @@ from torch import Tensor
 from figures_lib.errors import InferenceError
 from figures_lib.infer.diagnosis import LARGEST_LOSS
 from figures_lib.infer.event_log import Scalars
+from figures_lib.infer.fit_networks import snapshot_steps
 from figures_lib.infer.gauge import transfer_scale, visited_grid
 from figures_lib.infer.heldout import choice_frames, held_out
 from figures_lib.learner import Training
@@ -35,7 +36,6 @@ from figures_lib.recording import Recording
 JUDGES = 256  # held-out frames, at most, by which a network is judged
 SAMPLE = 64  # neurons whose functions are penalised in a step
 WARM_UP = 0.1  # share of the steps over which the rates rise
-SNAPSHOTS = 9  # of the embeddings, kept for the figure
 EVERY = 8  # of the activities between which functions are compared, one is penalised
 LEAST_RISE = 0.1  # covariance of ψ* and the standardised activity, by which ψ* has a sign
 NEXT = 0.1  # distance of two activities that a slope is taken from [network scales]
@@ -203,12 +203,11 @@ class _Descent:
         )
         self.random = torch.Generator().manual_seed(seed)
         self.step = 0
-        self.trained_loss = float("nan")
         embeddings = earlier.embeddings or (_copy(network.gnn.embedding),)
         self.course = replace(earlier, embeddings=embeddings)
         self.lowest, self.best = float(judged(network, frames).mean()), _copies(network)
         self.stops = _spread(steps, settings.checks)
-        self.shots = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
+        self.shots = snapshot_steps(steps)
 
     def advance(self, scalars: Scalars) -> None:
         """Steps up to the next judgement."""
@@ -222,8 +221,7 @@ class _Descent:
                 shot = _copy(self.network.gnn.embedding)
                 self.course = replace(self.course, embeddings=(*self.course.embeddings, shot))
             if self.step % max(1, self.steps // 500) == 0 or self.step == stop:
-                self.trained_loss = float(loss)
-                scalars(self._position(), {"loss/batch": self.trained_loss})
+                scalars(self._position(), {"loss/batch": float(loss)})
         self.seconds, self.done = time.perf_counter() - start, stop - before
 
     def _descend(self) -> Float[Tensor, ""]:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from figures_lib.infer.diagnosis import check_training
 from figures_lib.infer.shards import Shard
+from figures_lib.infer.unknowns import means_of_types
 from figures_lib.learner import FieldNetwork, GraphNetwork
 from figures_lib.model.gnn import GNN
 from figures_lib.model.siren import Siren
@@ -59,7 +60,7 @@ def fit_embedding(
     optimiser = torch.optim.Adam(groups, lr=config.learning_rate)
     steps = config.steps
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
-    kept = {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
+    kept = snapshot_steps(steps)
     snapshots = []
     neurons = len(update)
     spread = [
@@ -81,6 +82,11 @@ def fit_embedding(
         _step(loss, [optimiser], [schedule], shard)
         check_training("graph_network", step, steps + 1, loss)
     return torch.stack(snapshots)
+
+
+def snapshot_steps(steps: int) -> set[int]:
+    """Steps after which the embeddings are kept: evenly spread in their logarithm."""
+    return {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
 
 
 def fit_functions(
@@ -107,7 +113,7 @@ def fit_functions(
         InferenceError: the training diverged.
     """
     with torch.no_grad():
-        centres = torch.stack([gnn.embedding[types == k].mean(0) for k in range(len(update))])
+        centres = means_of_types(gnn.embedding, types)
         gnn.embedding.copy_(centres[types])
     optimiser = torch.optim.Adam(
         [*gnn.phi.parameters(), *gnn.psi.parameters()], lr=config.learning_rate

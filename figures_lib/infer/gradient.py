@@ -25,7 +25,14 @@ from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.neuron_types import find_types, worse
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import spanning
-from figures_lib.infer.unknowns import Data, Estimate, State, frames_per_sweep, prepare
+from figures_lib.infer.unknowns import (
+    Data,
+    Estimate,
+    State,
+    frames_per_sweep,
+    means_of_types,
+    prepare,
+)
 from figures_lib.learner import Learner, Training
 from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import History, Model, SweepReport
@@ -146,9 +153,7 @@ def fit_line(gnn: GNN, largest: float) -> None:
 def sharing(network: JointNetwork, types: Int[Tensor, " neuron"]) -> JointNetwork:
     """A copy in which the neurons of a type share their mean embedding."""
     typed = copy.deepcopy(network)
-    embedding = typed.gnn.embedding.detach()
-    count = int(types.max()) + 1
-    centres = torch.stack([embedding[types == k].mean(0) for k in range(count)])
+    centres = means_of_types(typed.gnn.embedding.detach(), types)
     typed.gnn.embedding = torch.nn.Parameter(centres[types])
     return typed
 

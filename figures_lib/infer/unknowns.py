@@ -221,6 +221,13 @@ def network_input(
     return drive
 
 
+def means_of_types(
+    values: Float[Tensor, "sender *rest"], types: Int[Tensor, " sender"]
+) -> Float[Tensor, "type *rest"]:
+    """The mean over the neurons of each type."""
+    return torch.stack([values[types == k].mean(0) for k in range(int(types.max()) + 1)])
+
+
 def pooled(
     values: Float[Tensor, "neuron *rest"], pool: Tensor | None, shard: Shard
 ) -> Float[Tensor, "neuron *rest"]:

@@ -57,6 +57,11 @@ def read_results(path: Path) -> list[Row]:
         return [{key: _value(text) for key, text in row.items()} for row in rows]
 
 
+def done(rows: Sequence[Row]) -> list[Row]:
+    """The rows of the runs that ended with a result."""
+    return [row for row in rows if row[STATUS] == Status.DONE]
+
+
 def varied_keys(rows: Sequence[Row]) -> list[str]:
     """The keys that a sweep varies: the columns between the name of a run and its status."""
     columns = list(rows[0])
