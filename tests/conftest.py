@@ -94,7 +94,7 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
     "science": (
         *("inference", "shards", "inference_steps", "simulator", "cost", "config_space"),
         *("architecture", "config", "data", "gauge", "gnn", "health", "scoring", "siren"),
-        *("sweeps", "projection", "gradient"),
+        *("sweeps", "projection", "gradient", "types"),
     ),
     "book": (
         *("site", "notebooks", "furniture", "odd_runs", "walkthrough", "benchmark", "pages"),

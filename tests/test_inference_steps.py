@@ -11,8 +11,8 @@ from figures_lib.errors import InferenceError
 from figures_lib.infer import algorithm, assembly, gauge, unknowns
 from figures_lib.infer.algorithm import converge, infer
 from figures_lib.infer.shards import Shard
-from figures_lib.infer.splines import evaluate, locate, resample
-from figures_lib.infer.unknowns import Pools, State
+from figures_lib.infer.splines import evaluate, locate
+from figures_lib.infer.unknowns import State
 from figures_lib.infer.windows import choose_windows
 from figures_lib.model.siren import window_centres
 from figures_lib.score.scoring import fit_line, gauge_free_r2, match_types, score
@@ -118,24 +118,6 @@ def test_frames_are_sampled_by_neuron_but_not_too_few(small, monkeypatch):
         converge(small.recording, _changed(**{"inference.window": 900}).learner)
     ).data.windows
     assert windows == 4
-
-
-def test_a_type_shares_the_mean_weighted_by_visits(passed):
-    single = last_of(passed, "neuron")
-    coarse, fine, estimate = single.data, passed[-1].data, single.estimate
-    types = passed[-1].types
-    shared = algorithm.share_within_types(coarse, fine, estimate, Pools(types, None))
-    density = coarse.density + 1e-4 / 24
-    assert shared.transfer.shape == (1, 40, 32)
-    for k in (0, 1):
-        weight = density[types == k]
-        mean = (estimate.update[types == k] * weight).sum(0) / weight.sum(0)
-        expected = resample(mean[None], coarse.axis, fine.axis)
-        table = shared.update[types == k]
-        assert torch.allclose(table, expected.expand_as(table), rtol=1e-5, atol=1e-5)
-    own = resample(estimate.transfer[0], coarse.axis, fine.axis)
-    assert torch.allclose(shared.transfer[0], own, rtol=1e-5, atol=1e-5)
-    assert torch.equal(shared.connectivity, estimate.connectivity)
 
 
 def test_every_receiver_type_begins_with_the_same_functions(passed):

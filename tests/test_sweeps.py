@@ -10,7 +10,6 @@ from figures_lib.infer import gauge
 from figures_lib.infer.anderson import extrapolate
 from figures_lib.infer.connectivity import solve_connectivity
 from figures_lib.infer.heldout import sampled_frames
-from figures_lib.infer.neuron_types import cluster_functions, cuts, function_distances
 from figures_lib.infer.splines import Axis, evaluate, gram, locate, project, resample, spanning
 from figures_lib.infer.sweep import start, sweep
 from figures_lib.infer.unknowns import Pools, prepare
@@ -52,7 +51,7 @@ def prepared(recording, knots, windows):
 
 
 def test_tables_interpolate_linearly_between_knots():
-    axis = Axis(scale=2.0, reach=2.0, knots=9)
+    axis = Axis(scale=2.0, reach=2.0, knots=9, splines=9)
     knots = axis.values().numpy()
     table = torch.linspace(-1, 1, 27).sin().view(3, 9)
     x = torch.linspace(float(knots[0]), float(knots[-1]) - 1e-3, 50).expand(3, -1)
@@ -65,7 +64,7 @@ def test_tables_interpolate_linearly_between_knots():
 
 def test_table_fit_recovers_a_table():
     """The normal equations of the hat functions give back the table that made the signal."""
-    axis = Axis(scale=1.0, reach=2.0, knots=8)
+    axis = Axis(scale=1.0, reach=2.0, knots=8, splines=8)
     place = locate(axis.coordinate(3 * torch.randn(2, 4000)))
     table = torch.randn(2, 8)
     normal, moment = torch.zeros(2, 8, 8), torch.zeros(2, 8)
@@ -221,60 +220,3 @@ def test_visited_grid_and_scale():
     assert grid[0, -1] == pytest.approx(2.576, abs=0.2)
     assert grid[1, 0] == pytest.approx(-12.88, abs=1.0)
     assert gauge.transfer_scale(torch.tensor([[0.5, -2.0], [1.0, 0.1]])).tolist() == [2.0, 1.0]
-
-
-def clustered(update, transfer):
-    """Types of neurons that visit all knots alike and leave a residual of variance 0.001."""
-    every = torch.ones(len(update))
-    distances = function_distances(
-        update, transfer, torch.ones_like(update) / update.shape[1], every, 1e-3 * every
-    )
-    return cluster_functions(distances, cuts(distances)[0])
-
-
-@pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_number_of_types_is_found(count):
-    generator = torch.Generator().manual_seed(count)
-    x = torch.linspace(-3, 3, 24)
-    types = torch.arange(60) * count // 60
-    widths = 2.0 ** (types.float() - 2)
-    transfer = torch.tanh(x / widths[:, None])
-    update = -x * (1 + 0.5 * (types % 2)[:, None].float())
-    noise = 0.003 * torch.randn(2, 60, 24, generator=generator)
-    constant = torch.randn(60, 1, generator=generator)  # arbitrary, as is the scale of ψ
-    scale = 0.5 + torch.rand(60, 1, generator=generator)
-    found = clustered(update + constant + noise[0], scale * (transfer + noise[1]))
-    assert torch.equal(found, types)
-
-
-def test_strays_are_not_types():
-    x = torch.linspace(-3, 3, 24)
-    types = torch.arange(80) // 40
-    transfer = torch.tanh(x / (1.0 + 2 * types[:, None]))
-    transfer = transfer + 0.003 * torch.randn(
-        80, 24, generator=torch.Generator().manual_seed(0)
-    )
-    transfer[5] += 0.3 * torch.cos(3 * x)  # a neuron whose function could not be learned
-    update = -x.expand(80, -1)
-    found = clustered(update, transfer)
-    assert torch.equal(found, types)
-
-
-def test_neurons_of_a_continuum_are_all_apart():
-    x, share = torch.linspace(-3, 3, 24), torch.linspace(1, 3, 40)[:, None]
-    found = clustered(-x * share, torch.tanh(x / share))
-    assert int(found.max()) + 1 > 4
-
-
-def test_noise_lets_functions_be_told_apart_that_differ_by_less_than_it():
-    generator = torch.Generator().manual_seed(0)
-    x = torch.linspace(-3, 3, 24)
-    types = torch.arange(60) * 2 // 60
-    update = -x * (1 + 0.2 * types[:, None]) + 0.01 * torch.randn(60, 24, generator=generator)
-    every = torch.ones(60)
-    distances = function_distances(
-        update, x.tanh().expand(60, -1), torch.ones(60, 24) / 24, every, 10 * every
-    )
-    coarse, fine = cuts(distances)
-    assert int(cluster_functions(distances, coarse).max()) == 0
-    assert torch.equal(cluster_functions(distances, fine), types)

@@ -148,7 +148,7 @@ def _descend(messages: Tensor, target: Tensor, truth: Truth, steps: int) -> list
 def table_against_network(neurons: int, repeats: int, device: str) -> list[Row]:
     """One evaluation of ψ on all neurons by table and by MLP, for several numbers of frames."""
     config = GraphNetwork()
-    gnn, axis = GNN(config, neurons).to(device), Axis(1.0, 3.0, 24)
+    gnn, axis = GNN(config, neurons).to(device), Axis(1.0, 3.0, 24, 24)
     table = axis.values(device).tanh().expand(neurons, -1).contiguous()
     rows = []
     for frames in (1, 16, 256):
@@ -173,7 +173,7 @@ def table_errors(knots: tuple[int, ...] = (8, 16, 24, 32, 64, 128)) -> list[Row]
     x = torch.linspace(-30, 30, 20_001)[None]
     rows = []
     for count in knots:
-        axis = Axis(10 / 3, float(torch.asinh(torch.tensor(9.0))), count)
+        axis = Axis(10 / 3, float(torch.asinh(torch.tensor(9.0))), count, count)
         for width in (1.0, 8.0):
             table = torch.tanh(axis.values() / width)[None]
             true = torch.tanh(x / width)

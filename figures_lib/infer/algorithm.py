@@ -25,12 +25,13 @@ from figures_lib.errors import InferenceError
 from figures_lib.infer import gauge
 from figures_lib.infer.anderson import accelerated_sweeps
 from figures_lib.infer.assembly import assemble
-from figures_lib.infer.descent import Frames, train
+from figures_lib.infer.descent import Frames, judged, train
 from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording, diagnose
 from figures_lib.infer.examine import examine
 from figures_lib.infer.gradient import by_gradient
 from figures_lib.infer.heldout import choice_frames, sampled_frames
 from figures_lib.infer.neuron_types import find_types, worse
+from figures_lib.infer.pooling import share_functions
 from figures_lib.infer.projection import (
     LARGEST_NETWORK,
     affordable,
@@ -40,7 +41,7 @@ from figures_lib.infer.projection import (
     solve_receivers,
 )
 from figures_lib.infer.shards import Shard
-from figures_lib.infer.splines import resample, spanning
+from figures_lib.infer.splines import Axis, resample, smooth, spanning
 from figures_lib.infer.sweep import network_inputs, solve_update, start
 from figures_lib.infer.unknowns import (
     Data,
@@ -48,7 +49,6 @@ from figures_lib.infer.unknowns import (
     Pools,
     State,
     frames_per_sweep,
-    pooled,
     prepare,
     residual_by_run,
     unexplained,
@@ -61,11 +61,15 @@ from figures_lib.recording import Recording
 Progress = Callable[[SweepReport], None]
 ROUNDS = 2  # of steps by type; the windows are chosen again before the second, longer one
 CHECKS = 5  # by held-out frames while the networks are trained on frames
+FAST, SLOW = 1e-3, 3e-4  # learning rates of that training
+MISSED = 0.01  # share of the variance of x' that networks may miss beyond the tables
 WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
 UPDATES = 3  # times that shared φ are solved for in turn with the receivers
 ENTANGLED = 10.0  # median variance inflation factor from which sweeps would creep
+NEGLIGIBLE = 2e-6  # share of the variance of x': tables are no better than that
+HOPELESS = 100.0  # times the loss of neurons alone, after a first step: too few types
 CLEARLY = 0.5  # share of the residual: types that leave less are not tried any finer
 
 
@@ -135,24 +139,29 @@ def trained_on_frames(
     """The model after its networks have been trained on frames, with W and Ω as they are.
 
     The networks were fitted to tables. Here they follow the gradient of the residual in x'
-    itself; the best ones by held-out frames are kept, so that these are explained no worse. If
-    there are no types, the embeddings move with the networks, for longer.
+    itself; the best ones by held-out frames are kept, so that these are explained no worse. It
+    takes longer if there are no types, where the embeddings move with the networks, and where
+    the networks still miss much: where activities hardly vary, x' does so even less than φ.
     """
     graph, shard = learner.graph_network, Shard.here(len(model.types))
     if graph.transfer == "pair" or shard.neurons > LARGEST_NETWORK:
         return model  # it would take too long: every pair, or hundreds of millions of weights
-    steps, rate = (graph.steps // 2, 1e-3) if model.continuum else (graph.steps // 30, 3e-4)
-    settings = learner.training.model_copy(
-        update={"checks": CHECKS, "function_rate": rate, "embedding_rate": 5 * rate}
-    )
     network = copy.deepcopy(model.joint(recording.gain)).to(device)
+    frames = Frames.of(recording, model.history.sweeps[-1].knots, device)
+    unknowns = ("functions", "embedding") if model.continuum else ("functions",)
+
+    def train_on(steps: int, rate: float) -> None:
+        rates = {"checks": CHECKS, "function_rate": rate, "embedding_rate": 5 * rate}
+        settings = learner.training.model_copy(update=rates)
+        train(network, frames, settings, steps, seed=learner.seed, unknowns=unknowns)
+
     if shard.rank == 0:  # the only one with all of W
-        train(
-            *(network, Frames.of(recording, model.history.sweeps[-1].knots, device)),
-            *(settings, max(1, steps)),
-            seed=learner.seed,
-            unknowns=("functions", "embedding") if model.continuum else ("functions",),
-        )
+        if model.continuum:
+            train_on(max(1, graph.steps // 2), FAST)
+        else:
+            train_on(max(1, graph.steps // 30), SLOW)
+        if float(judged(network, frames).mean()) > model.loss + MISSED:
+            train_on(graph.steps, FAST)
     gnn = network.gnn
     for parameter in (gnn.embedding, *gnn.phi.parameters(), *gnn.psi.parameters()):
         parameter.data = shard.broadcast(parameter.data, 0)
@@ -229,17 +238,32 @@ def converge(
     joint = neurons <= LARGEST_NETWORK and (
         entanglement(state.data, state.estimate) > ENTANGLED
     )
+    if joint:
+        data = prepare(recording, smooth(axis, axis.knots, neurons), sampled, windows, device)
+        state = replace(state, data=data, estimate=resampled(state.estimate, axis, data.axis))
     single = yield from kept(_by_neuron(state, learner, joint), state)
-    judge = prepare(recording, axis, choice_frames(total), single.data.windows, device)
+    judge = prepare(
+        recording, single.data.axis, choice_frames(total), single.data.windows, device
+    )
     alone = residual_by_run(judge, single.estimate)
     best: tuple[State, Tensor] | None = None
-    for types in find_types(single.data, single.estimate, settings.max_types):
-        fine = single.data.axis.refine(settings.type_knots)
-        data = prepare(recording, fine, sampled, single.data.windows, device)
-        state = yield from kept(_by_type(single, data, types, learner, joint), single)
+    fine = axis.refine(settings.type_knots)
+    if joint:
+        fine = smooth(axis, settings.type_knots, neurons)
+    data = prepare(recording, fine, sampled, single.data.windows, device)
+    for alternatives in find_types(single.data, single.estimate, settings.max_types):
+        started = [_by_type(single, data, types, learner, joint) for types in alternatives]
+        state, rest = min(
+            ((next(states), states) for states in started), key=lambda one: one[0].estimate.loss
+        )
+        yield state
+        if state.estimate.loss > HOPELESS * max(single.estimate.loss, NEGLIGIBLE):
+            continue
+        state = yield from kept(rest, state)
         judge = prepare(recording, fine, choice_frames(total), state.data.windows, device)
         pooled_residual = residual_by_run(judge, state.estimate)
-        if worse(pooled_residual, alone if best is None else best[1]):
+        least = alone if best is None else best[1]
+        if worse(pooled_residual, least, negligible=NEGLIGIBLE * judge.power):
             continue
         best = state, pooled_residual
         if pooled_residual.sum() < CLEARLY * alone.sum():
@@ -279,8 +303,8 @@ def _by_neuron(state: State, learner: Learner, joint: bool) -> Iterator[State]:
     def states(estimates: Iterator[Estimate]) -> Iterator[State]:
         return (State("neuron", data, estimate) for estimate in estimates)
 
-    if joint and not shared and affordable(data.shard.neurons, data.axis.knots):
-        steps = projected_steps(data, state.estimate, pools, settings.neuron_sweeps)
+    if joint and not shared and affordable(data.shard.neurons, data.axis.splines):
+        steps = projected_steps(data, state.estimate, pools, settings.shared_sweeps)
         state = yield from kept(states(steps), state)
     for count in (settings.neuron_sweeps, *[settings.neuron_sweeps // 3] * WINDOW_ROUNDS):
         rest = _solve_rest(data, state.estimate, pools, count, joint)
@@ -300,7 +324,7 @@ def _by_type(
     settings = learner.inference
     shared = learner.graph_network.transfer == "shared"
     pools = Pools(types, _everyone(data) if shared else types)
-    estimate = share_within_types(single.data, data, single.estimate, pools)
+    estimate = share_functions(single.data, data, single.estimate, pools)
     if learner.graph_network.transfer == "pair":
         estimate = split_receivers(estimate, types, data.shard)
     state = State("type", data, estimate, types)
@@ -314,7 +338,8 @@ def _by_type(
             data, estimate = rewindow(data, state.estimate, windows)
             state = replace(state, data=data, estimate=estimate)
         if joint:
-            steps = projected_steps(data, state.estimate, pools, settings.type_sweeps)
+            most = settings.shared_sweeps if round_ == ROUNDS - 1 else settings.type_sweeps
+            steps = projected_steps(data, state.estimate, pools, most)
             state = yield from kept(states(steps), state)
         count = settings.type_sweeps * (1 if round_ < ROUNDS - 1 else 2)
         rest = _solve_rest(data, state.estimate, pools, count, joint)
@@ -351,16 +376,10 @@ def _everyone(data: Data) -> Int[Tensor, " sender"]:
     return torch.zeros(data.shard.neurons, dtype=torch.long, device=data.normal.device)
 
 
-def share_within_types(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) -> Estimate:
-    """Replace each neuron's functions by the mean of its pool, on the finer knots."""
-    weight = coarse.density + 1e-4 / coarse.axis.knots
-
-    def share(table: Tensor, pool: Tensor | None) -> Tensor:
-        mean = pooled(table * weight, pool, fine.shard) / pooled(weight, pool, fine.shard)
-        return resample(mean, coarse.axis, fine.axis)
-
-    transfer = torch.stack([share(table, pools.transfer) for table in estimate.transfer])
-    return replace(estimate, update=share(estimate.update, pools.update), transfer=transfer)
+def resampled(estimate: Estimate, old: Axis, new: Axis) -> Estimate:
+    """The same functions on the knots of another axis."""
+    transfer = torch.stack([resample(table, old, new) for table in estimate.transfer])
+    return replace(estimate, update=resample(estimate.update, old, new), transfer=transfer)
 
 
 def split_receivers(

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from figures_lib.infer import fit_networks, gauge
 from figures_lib.infer.shards import Shard
-from figures_lib.infer.splines import evaluate, locate
+from figures_lib.infer.splines import evaluate, locate, resample
 from figures_lib.infer.unknowns import Data, Estimate, State, means_of_types
 from figures_lib.learner import Learner
 from figures_lib.model.gnn import GNN
@@ -40,8 +40,8 @@ def assemble(
     """
     coarse, fine, shard = single.data, last.data, last.data.shard
     device, config = last.estimate.update.device, learner.graph_network
-    alone = torch.arange(shard.neurons, device=device)  # if no neurons are alike
-    types = alone if last.types is None else last.types
+    each = torch.arange(shard.neurons, device=device)  # if no neurons are alike
+    types = each if last.types is None else last.types
     functions, connectivity = scale_transfer(recording, last, types)
     connectivity, siren = match_rows(recording, learner, last, connectivity)
 
@@ -50,14 +50,21 @@ def assemble(
     gnn = GNN(config, shard.neurons, scale, connectivity).to(device)
     if last.types is None:
         update, transfer, density = functions
-        embedding_steps = fit_networks.fit_embedding(
-            config, gnn, fine.axis.values(device), update, transfer[0], density, shard
-        )
+        tables, steps = (update, transfer[0], density), config.steps
     else:
-        few = config.model_copy(update={"steps": max(1, config.steps // 3)})
-        embedding_steps = fit_networks.fit_embedding(
-            few, gnn, knots, *functions_of_neurons(coarse, single.estimate), shard
+        update, transfer, _ = functions
+        common = (
+            resample(table[types], fine.axis, coarse.axis) for table in (update, transfer[0])
         )
+        alone = functions_of_neurons(coarse, single.estimate)
+        tables, steps = like_common(*alone, *common), config.steps // 3
+    every = coarse.axis.knots // coarse.axis.splines  # the networks need no more
+    update, transfer, visits = (table[:, ::every] for table in tables)
+    few = config.model_copy(update={"steps": max(1, steps)})
+    embedding_steps = fit_networks.fit_embedding(
+        few, gnn, knots[::every], update, transfer, visits, shard
+    )
+    if last.types is not None:
         fit_networks.fit_functions(config, gnn, types, fine.axis.values(device), *functions)
     gnn.connectivity = torch.nn.Parameter(shard.gather(connectivity))
     return Model(
@@ -144,6 +151,34 @@ def reference_rows(
     own = (rows >= shard.own.start) & (rows < shard.own.stop)
     found[own] = connectivity[rows[own] - shard.first]
     return shard.all_reduce(found)
+
+
+def like_common(
+    update: Float[Tensor, "neuron knot"],
+    transfer: Float[Tensor, "neuron knot"],
+    visits: Float[Tensor, "neuron knot"],
+    common_update: Float[Tensor, "neuron knot"],
+    common_transfer: Float[Tensor, "neuron knot"],
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Functions of single neurons with the level and scale of those of their types.
+
+    Alone, φ_i is known but for a constant, and ψ_i but for a constant and a factor.
+
+    Returns:
+        φ, ψ and how often each neuron visits each knot.
+    """
+
+    def level(table: Tensor) -> Tensor:
+        return (visits * table).sum(1, keepdim=True)
+
+    shape, wanted = transfer - level(transfer), common_transfer - level(common_transfer)
+    size, wanted_size = (level(table**2).sqrt().clamp_min(1e-30) for table in (shape, wanted))
+    sign = torch.where(level(shape * wanted) < 0, -1.0, 1.0)
+    return (
+        update + level(common_update - update),
+        level(common_transfer) + sign * wanted_size / size * shape,
+        visits,
+    )
 
 
 def functions_of_neurons(data: Data, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:

@@ -195,7 +195,7 @@ class _Descent:
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimiser,
             [one["lr"] for one in groups],
-            total_steps=steps + 1,
+            total_steps=max(steps + 1, math.ceil(2 / WARM_UP)),  # it cannot do with fewer
             pct_start=WARM_UP,
             cycle_momentum=False,
             div_factor=10,

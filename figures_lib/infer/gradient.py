@@ -94,7 +94,7 @@ def by_gradient(
         state = State("alone", data, tabulated(network, data, recording))
         best = judged(network, frames)
         labels = find_types(data, state.estimate, inference.max_types)
-        for number, types in enumerate(labels):
+        for number, (*_, types) in enumerate(labels):
             typed = sharing(network, types)
             after = train(
                 *(typed, replace(frames, visited=visited(recording, types.cpu()).to(device))),

@@ -1,106 +1,228 @@
 """Neuron types from the functions of single neurons.
 
 Neurons of one type share φ* and ψ*. Two neurons are alike if exchanging their functions would
-change x' by less than the residual that the functions leave anyway; the number of types follows
-from that, it is not given.
+hardly change x'. The number of types is not given: types are likely where common functions
+explain those of all their neurons, and far worse those of any fewer types.
 """
 
 import math
 from collections.abc import Iterator
+from itertools import combinations
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.cluster.hierarchy import fcluster, linkage
+from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
 from figures_lib.infer.assembly import functions_of_neurons
+from figures_lib.infer.pooling import Functions, functions_of, members_of
 from figures_lib.infer.unknowns import Data, Estimate, residual_by_neuron
 
 LEAST = 4  # a group of fewer neurons is a stray, not a type
-ALIKE = 8.0  # variances of the residual: functions that differ by less may be one function
-NEIGHBOUR = 3  # the nearest but two: in a type it is as far as estimates of one function are
+CANDIDATES = 3  # for the types, at most
+STEEP = 3.0  # times the cost of the mergers before is much more
+TRIALS = 8  # random partings of a group in two
+MOVES = 10  # times that neurons may move to the type that is most like them
 UNKNOWN = 1e12  # distance of functions that cannot be compared
-SPREAD = 30.0  # times that distance, estimates of one function are apart at most
+OVERLAP = 0.1  # of the activities that two neurons visit: with less they cannot
 TOLERANCE = 0.02  # share of the residual by which types may explain held-out frames worse
 
 
 def find_types(
     data: Data, estimate: Estimate, max_types: int
-) -> Iterator[Int[Tensor, " sender"]]:
-    """Candidates for the types of the neurons of all shards, the fewest types first."""
-    shard = data.shard
-    power = (estimate.field**2).mean(1, keepdim=True)
-    sent = shard.all_reduce((estimate.connectivity**2 * power).sum(0))
-    residual = shard.all_gather(residual_by_neuron(data, estimate)) / data.frames
-    functions = functions_of_neurons(data, estimate)
-    distances = function_distances(*functions, sent, residual)
-    labels: set[tuple[int, ...]] = set()
-    for cut in cuts(distances):
-        types = cluster_functions(distances, cut)
-        types = shard.broadcast(types.to(estimate.update.device), 0)
-        known = tuple(types.tolist())
-        few = max(known) < min(max_types, shard.neurons // LEAST)
-        if known not in labels and few:
-            labels.add(known)
-            yield types
+) -> Iterator[list[Int[Tensor, " sender"]]]:
+    """Candidates for the types of the neurons of all shards, the likeliest number first.
+
+    Many small groups of alike neurons are merged, the two first whose functions are explained
+    best by common ones. Where the next merger would cost much more than the ones before, types
+    are likely.
+
+    Yields:
+        The types as merged and, if these differ, after every neuron has moved to the type that
+        is most like it.
+    """
+    shard, functions = data.shard, functions_of(data, estimate)
+    most = min(max_types, shard.neurons // LEAST)
+    if most < 1:
+        return
+    residual = shard.all_gather(residual_by_neuron(data, estimate)).double() / data.frames
+    tables = functions_of_neurons(data, estimate)
+    distances = function_distances(*tables, functions.sent, residual)
+    groups = many_groups(distances, most).to(residual.device)
+    groups = shard.broadcast(parted(functions, groups, most), 0)
+    known: set[tuple[int, ...]] = set()
+    for types in likely(*merged(functions, groups)):
+        new = []
+        for found in (types, settled(functions, types)):
+            one = shard.broadcast(found, 0)
+            if (labels := tuple(one.tolist())) not in known:
+                known.add(labels)
+                new.append(one)
+        if new:
+            yield new
+
+
+def many_groups(distances: Float[Tensor, "neuron neuron"], most: int) -> Int[Tensor, " neuron"]:
+    """As many groups of alike neurons as there are, at most ``most``; average linkage.
+
+    Strays, in groups too small for a type, join the group that is nearest on average.
+
+    Args:
+        distances: see :func:`function_distances`.
+        most: number of groups.
+    """
+    root = distances.sqrt().cpu().numpy()
+    tree = linkage(squareform(root, checks=False), "average")
+    sizes = np.concatenate([np.ones(len(root)), tree[:, 3]])
+    first, second = (sizes[tree[:, side].astype(int)] >= LEAST for side in (0, 1))
+    groups = np.cumsum((tree[:, 3] >= LEAST) - 1.0 * first - second)
+    few = np.where(groups <= most, groups, 0)
+    at = len(few) - 1 - int(few[::-1].argmax())  # the last of the mergers that leave so many
+    labels = fcluster(tree, len(root) - 1 - at, "maxclust")
+    names, counts = np.unique(labels, return_counts=True)
+    large = names[counts >= LEAST]
+    away = np.stack([root[:, labels == name].mean(1) for name in large], 1)
+    own = {name: index for index, name in enumerate(large)}
+    return in_order(
+        torch.tensor(
+            [own.get(name, stray) for name, stray in zip(labels, away.argmin(1), strict=True)]
+        )
+    )
+
+
+def parted(
+    functions: Functions, groups: Int[Tensor, " neuron"], most: int
+) -> Int[Tensor, " neuron"]:
+    """Part groups in two as long as that leaves far less misfit, until there are ``most``.
+
+    Neurons of different types that visit different activities are compared by way of others,
+    and may end in one group. Random halves of it, between which neurons move, come apart.
+    """
+    groups, waiting = groups.clone(), list(range(int(groups.max()) + 1))
+    while waiting and int(groups.max()) + 1 < most:
+        members = groups == waiting.pop()
+        own = functions.only(members)
+        together = (
+            own.misfit_of_types(torch.zeros_like(groups[members]))
+            .clamp_min(1e-300)
+            .log()
+            .mean()
+        )
+        halves, apart = _halves(own)
+        if float(together - apart) > math.log(STEEP):
+            new = int(groups.max()) + 1
+            groups[members.nonzero()[halves > 0, 0]] = new
+            waiting += [int(groups[members][halves == 0][0]), new]
+    return in_order(groups)
+
+
+def _halves(functions: Functions) -> tuple[Int[Tensor, " neuron"], Float[Tensor, ""]]:
+    """The best of some partings of neurons in two, and the mean logarithm of its misfit."""
+    found = []
+    for seed in range(TRIALS):
+        generator = torch.Generator().manual_seed(seed)
+        random = torch.randint(2, functions.sent.shape, generator=generator)
+        halves = settled(functions, random.to(functions.sent.device))
+        misfit = functions.misfit_of_types(halves).gather(1, halves[:, None])
+        found.append((misfit.clamp_min(1e-300).log().mean(), halves))
+    apart, halves = min(found, key=lambda one: float(one[0]))
+    return halves, apart
+
+
+def settled(functions: Functions, types: Int[Tensor, " neuron"]) -> Int[Tensor, " neuron"]:
+    """Types in which the functions of every neuron are most like those of its own type."""
+    for _ in range(MOVES):
+        misfit = functions.misfit_of_types(types)
+        few = types.bincount() < LEAST
+        misfit[:, few] = UNKNOWN
+        moved = in_order(misfit.argmin(1))
+        if torch.equal(moved, types):
+            break
+        types = moved
+    return types
+
+
+def merged(
+    functions: Functions, groups: Int[Tensor, " neuron"]
+) -> tuple[list[Int[Tensor, " neuron"]], list[float]]:
+    """Merge groups one by one, the two first whose functions common ones explain best.
+
+    Returns:
+        The groups before every merger; and first what those at the start cost, then every
+        merger: the misfit of the median neuron of the group that suffers most. The last cost
+        is that of doing without functions.
+    """
+    parts = dict(enumerate(members_of(groups)))
+    costs: dict[tuple[int, int], float] = {}
+    own = [_cost(functions, part, part) for part in parts.values()]
+    path, steps = [groups], [sorted(own)[len(own) // 2]]
+    while len(parts) > 1:
+        for pair in combinations(parts, 2):
+            if pair not in costs:
+                costs[pair] = _cost(functions, *(parts[one] for one in pair))
+        first, second = min(combinations(parts, 2), key=costs.__getitem__)
+        steps.append(costs[first, second])
+        parts[-len(steps)] = parts.pop(first) | parts.pop(second)
+        labels = torch.zeros_like(groups)
+        for label, part in enumerate(parts.values()):
+            labels[part] = label
+        path.append(in_order(labels))
+    nothing = functions.update_power + functions.sent * functions.transfer_power
+    return path, [*steps, float(nothing.median())]
+
+
+def _cost(functions: Functions, first: Tensor, second: Tensor) -> float:
+    both = first | second
+    update, transfer = functions.update(both), functions.transfer(both)
+    return max(
+        float(functions.misfit(update, transfer, one).median()) for one in (first, second)
+    )
+
+
+def likely(
+    path: list[Int[Tensor, " neuron"]], costs: list[float]
+) -> list[Int[Tensor, " neuron"]]:
+    """The groups from which a merger costs much more than those before, the steepest first."""
+    rise = np.diff(np.log(np.maximum.accumulate(np.maximum(costs, 1e-300))))
+    steepest = np.argsort(-rise, kind="stable")[:CANDIDATES]
+    return [path[at] for at in steepest if at == steepest[0] or rise[at] >= math.log(STEEP)]
+
+
+def in_order(types: Int[Tensor, " neuron"]) -> Int[Tensor, " neuron"]:
+    """The same groups, numbered by their first neuron."""
+    order = {name: rank for rank, name in enumerate(dict.fromkeys(types.tolist()))}
+    return types.new_tensor([order[name] for name in types.tolist()])
 
 
 def worse(
-    residual: Float[Tensor, " run"], than: Float[Tensor, " run"], tolerance: float = TOLERANCE
+    residual: Float[Tensor, " run"],
+    than: Float[Tensor, " run"],
+    tolerance: float = TOLERANCE,
+    negligible: float = 0.0,
 ) -> bool:
     """Whether a model explains held-out runs worse than another by more than chance.
+
+    It does if it leaves more of all runs together, or of most of them: a run with activities
+    that no other run has can outweigh all others.
 
     Args:
         residual: squared residual of the model in each run.
         than: that of the other.
         tolerance: share of the other's residual by which the model may be worse.
+        negligible: residual of all runs below which one is as good as another.
     """
-    more = residual - than
-    error = float(more.std()) * math.sqrt(len(more))
-    return float(more.sum()) > max(2 * error, tolerance * float(than.sum()))
-
-
-def cuts(distances: Float[Tensor, "neuron neuron"]) -> tuple[float, ...]:
-    """Distances at which types may part, the coarser first.
-
-    The coarser one is the residual. Where the residual is noise, functions are known better
-    than that: as well as those of the nearest neighbours agree.
-    """
-    nearest = distances.sort(1).values[:, min(NEIGHBOUR, len(distances) - 1)]
-    fine = SPREAD * float(nearest.median())
-    return (ALIKE, fine) if 0 < fine < ALIKE else (ALIKE,)
-
-
-def cluster_functions(
-    distances: Float[Tensor, "neuron neuron"], cut: float
-) -> Int[Tensor, " neuron"]:
-    """Group neurons whose functions are alike; average linkage.
-
-    Strays, in groups too small for a type, join the group that is nearest on average. If all
-    groups are too small, every neuron is its own.
-
-    Args:
-        distances: see :func:`function_distances`.
-        cut: largest mean distance within a type.
-
-    Returns:
-        The type of each neuron, 0…K−1, numbered by first appearance.
-
-    Source: the clusters of Figure 3's learned embedding.
-    """
-    root = distances.sqrt().cpu().numpy()
-    labels = fcluster(linkage(squareform(root, checks=False), "average"), cut**0.5, "distance")
-    names, counts = np.unique(labels, return_counts=True)
-    large = names[counts >= LEAST]
-    if not len(large):
-        return torch.arange(len(root))
-    away = np.stack([root[:, labels == name].mean(1) for name in large], 1)
-    own = {name: index for index, name in enumerate(large)}
-    found = [own.get(name, stray) for name, stray in zip(labels, away.argmin(1), strict=True)]
-    order = {name: rank for rank, name in enumerate(dict.fromkeys(found))}
-    return torch.tensor([order[name] for name in found])
+    if len(than) < 2:
+        return bool(residual.sum() > (1 + tolerance) * than.sum() + negligible)
+    least = max(negligible / len(than), 1e-300)
+    residual, than = residual.clamp_min(least), than.clamp_min(least)
+    together = (residual - than) / than.mean()
+    each = (residual / than).log()
+    return any(
+        float(more.mean()) > max(2 * float(more.std()) / math.sqrt(len(more)), limit)
+        for more, limit in ((together, tolerance), (each, math.log1p(tolerance)))
+    )
 
 
 def function_distances(
@@ -115,7 +237,8 @@ def function_distances(
     Each pair is compared over the activity that both visit, with the weight r_ik·r_jk,
     r = √density, at knot k: the variance of φ_i − φ_j, plus the part of ψ_i that no multiple
     of ψ_j explains, times the power that the median neuron sends. Additive constants of both
-    are ignored: W can move them from ψ to φ.
+    are ignored: W can move them from ψ to φ. Neurons that visit different activities are
+    compared by way of others.
 
     Args:
         update: φ_i at the knots [1/time unit].
@@ -145,4 +268,15 @@ def function_distances(
     residual = residual.double().clamp_min(1e-300)
     left = (residual[:, None] + residual) / 2
     total = own.clamp_min(0) / left + driven / residual.median() * unlike.clamp_min(0)
-    return total.nan_to_num(nan=UNKNOWN, posinf=UNKNOWN).fill_diagonal_(0)
+    total = total.nan_to_num(nan=UNKNOWN, posinf=UNKNOWN).fill_diagonal_(0)
+    return by_way_of_others(torch.where(overlap < OVERLAP, UNKNOWN, total))
+
+
+def by_way_of_others(
+    distances: Float[Tensor, "neuron neuron"],
+) -> Float[Tensor, "neuron neuron"]:
+    """Distances in which those that are unknown are the largest step on the best way around."""
+    known = distances.cpu().fill_diagonal_(0)
+    chains = linkage(squareform(known.numpy(), checks=False), "single")
+    around = torch.from_numpy(squareform(cophenet(chains)))
+    return torch.where(known < UNKNOWN, known, around).to(distances.device)

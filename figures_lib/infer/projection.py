@@ -27,7 +27,7 @@ from figures_lib.errors import InferenceError
 from figures_lib.infer.connectivity import flat
 from figures_lib.infer.connectivity import inverse as regularised_inverse
 from figures_lib.infer.shards import Shard
-from figures_lib.infer.splines import evaluate, hats, locate
+from figures_lib.infer.splines import Axis, evaluate, features, locate, spline_basis
 from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools, pooled, thinned
 from figures_lib.infer.windows import rewindow
 
@@ -45,10 +45,13 @@ ROUNDS = 8  # Gauss–Newton steps in Ω
 ATTEMPTS = 12  # ridges to try, each ten times the previous one
 DAMPING, LEAST_DAMPING = 1e-8, 1e-14  # of the diagonal of the Gauss–Newton matrix
 SETTLED = 0.99  # share of the loss: a step that leaves more is the last one
+CREEPING = 0.95  # and so is the second of two steps that leave more than this
 NOTHING = 1e-10  # of the variance of x': a smaller residual is none
 TRIALS = 5  # dampings of one step to try
+SILENT = 1e-6  # of the mean power: functions that matter less are held back as if they did
 BENDING = 1e-9  # penalty on a step and its bending, of the mean diagonal
 CLEAR = 1e-9  # share of the power of a column that is left where others explain it
+FAINT = 1e-7  # of the mean power: a column with less of it is held back
 
 
 @dataclass(frozen=True)
@@ -58,16 +61,16 @@ class Frames:
     Attributes:
         left: knot to the left of every activity.
         fraction: of the way to the next knot.
-        hats: hat functions of φ at the receiver's own activity, divided by Ω.
+        splines: those of φ at the receiver's own activity, divided by Ω.
         columns: how the residual falls with the unknowns of the receiver alone that matter
-            in these frames: φ at the knots, then Ω in their windows.
+            in these frames: the splines of φ, then Ω in their windows.
         place: which of all such unknowns these are.
         target: (x' − φ)/Ω [1/time unit].
     """
 
     left: Int[Tensor, "sender time"]
     fraction: Float[Tensor, "sender time"]
-    hats: Float[Tensor, "row knot time"]
+    splines: Float[Tensor, "row spline time"]
     columns: Float[Tensor, "row active time"]
     place: Int[Tensor, " active"]
     target: Float[Tensor, "row time"]
@@ -78,7 +81,7 @@ class Frames:
 
     def features(self, modes: Float[Tensor, "knot mode"]) -> Float[Tensor, "unknown time"]:
         """The modes of all senders at their activities."""
-        return (modes.T @ hats(self.left, self.fraction, len(modes))).flatten(0, 1)
+        return features(self.left, self.fraction, modes).flatten(0, 1)
 
 
 @dataclass(frozen=True)
@@ -119,50 +122,55 @@ class Receivers:
 
     def frames(self) -> Iterator[Frames]:
         """Every block of frames."""
-        own = self.rows + self.data.shard.first
+        own, basis = self.rows + self.data.shard.first, self.basis
         for block, position in zip(self.data.blocks, self.positions, strict=True):
             left, fraction = locate(position.double())
             window = self.data.window(block)
             field = self.field[:, window]
-            by_knot = hats(left[own], fraction[own], self.data.axis.knots) / field[:, None]
-            target = block.derivative[self.rows].double() / field
-            target -= (self.update[:, None] @ by_knot)[:, 0]
-            columns, place = self._own(by_knot, target / field, window)
-            yield Frames(left, fraction, by_knot, columns, place, target)
+            splines = features(left[own], fraction[own], basis) / field[:, None]
+            target = block.derivative[self.rows].double()
+            target = (target - evaluate(self.update, left[own], fraction[own])) / field
+            columns, place = self._own(splines, target / field, window)
+            yield Frames(left, fraction, splines, columns, place, target)
 
     @property
-    def own_knots(self) -> int:
+    def basis(self) -> Float[Tensor, "knot spline"]:
+        """The splines of φ at the knots."""
+        return self.data.axis.basis(self.update.device)
+
+    @property
+    def own_splines(self) -> int:
         """Number of unknowns of φ that each receiver has alone; those of Ω come after them."""
-        return self.data.axis.knots if self.own_update else 0
+        return self.data.axis.splines if self.own_update else 0
 
     @property
     def unknowns(self) -> int:
         """Number of unknowns of each receiver alone."""
-        return self.own_knots + (self.data.windows if self.own_field else 0)
+        return self.own_splines + (self.data.windows if self.own_field else 0)
 
-    def _own(self, by_knot: Tensor, effect: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
+    def _own(self, splines: Tensor, effect: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         """Columns of the receivers' own unknowns, and which of them they are."""
-        knots = self.own_knots
-        columns = by_knot[:, :knots]
-        place = torch.arange(knots, device=window.device)
+        count = self.own_splines
+        columns = splines[:, :count]
+        place = torch.arange(count, device=window.device)
         if not self.own_field:
             return columns, place
         active, index = window.unique(return_inverse=True)
         here = torch.nn.functional.one_hot(index, len(active)).T
         effect = effect * self.data.modulated[self.rows][:, None]
         columns = torch.cat([columns, effect[:, None] * here], 1)
-        return columns, torch.cat([place, knots + active])
+        return columns, torch.cat([place, count + active])
 
     def moved(self, own: Float[Tensor, "row own"]) -> "Receivers":
         """These receivers with their own unknowns changed, Ω by a factor of two at most."""
-        knots, update, field = self.own_knots, self.update, self.field
+        count, update, field = self.own_splines, self.update, self.field
         if self.own_field:
-            largest = (own[:, knots:] / field).abs().amax(1, keepdim=True)
+            largest = (own[:, count:] / field).abs().amax(1, keepdim=True)
             own = own * (0.5 / largest.clamp_min(0.5))
-            field = (field + own[:, knots:]).clamp(*FIELD_BOUNDS)
+            field = (field + own[:, count:]).clamp(*FIELD_BOUNDS)
             field = field / field.mean(1, keepdim=True)
         if self.own_update:
-            update = update + own[:, :knots]
+            update = update + own[:, :count] @ self.basis.T
         return replace(self, update=update, field=field)
 
 
@@ -280,13 +288,16 @@ def _clear(
     scaled = rest * scale[:, :, None] * scale[:, None]
     if at.own_field:  # the mean of Ω is a convention, and stays what it is
         level = scale.clone()
-        level[:, : at.own_knots] = 0
+        level[:, : at.own_splines] = 0
         level = torch.nn.functional.normalize(level, dim=1)
         scaled = scaled + level[:, :, None] * level[:, None]
     identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
+    # in units of the mean column: where hardly anything is visited, nothing changes
+    mean = power.sum(1, keepdim=True) / (power > 0).sum(1, keepdim=True).clamp_min(1)
+    faint = torch.diag_embed(1 + FAINT * mean * scale**2)
     ridge = torch.full_like(scaled[:, :1, :1], CLEAR)
     for _ in range(ATTEMPTS):
-        factor, failed = torch.linalg.cholesky_ex(scaled + ridge * identity)
+        factor, failed = torch.linalg.cholesky_ex(scaled + ridge * faint)
         if not failed.any():
             break
         ridge = torch.where(failed[:, None, None] > 0, 10 * ridge, ridge)
@@ -327,7 +338,7 @@ class Projection:
         table = data.shard.all_gather(estimate.transfer[group]).double()
         functions = data.shard.neurons if pools.transfer is None else _count(pools.transfer)
         self._pools, self._damping = pools, DAMPING
-        self._modes = smooth_modes(table, LARGEST // functions)
+        self._modes = modes_of(data.axis, table, LARGEST // functions)
         here = gathered(data)
         self._receivers = Receivers.of(data, here, estimate, rows, pools.update is None)
         self._reduced = eliminate(self._receivers, table, inverse_gram(here, table))
@@ -356,7 +367,7 @@ class Projection:
             [self._reduced.loss.sum(), self._reduced.loss.new_tensor(len(self.rows))]
         )
         squared, count = data.shard.all_reduce(sums).tolist()
-        return squared / (data.power * count / data.shard.neurons)
+        return max(0.0, squared) / (data.power * count / data.shard.neurons)
 
     @property
     def transfer(self) -> Float[Tensor, "neuron knot"]:
@@ -411,7 +422,7 @@ class Projection:
                 [len(change) - _count(pools.update), _count(pools.update)]
             )
             rows = pools.update[receivers.rows + receivers.data.shard.first]
-            receivers = replace(receivers, update=receivers.update + own[rows])
+            receivers = replace(receivers, update=receivers.update + own[rows] @ self._modes.T)
         change = change @ self._modes.T
         return receivers, table + (change if pools.transfer is None else change[pools.transfer])
 
@@ -441,8 +452,9 @@ def projected_steps(
     projections = [
         Projection(data, estimate, group, pools) for group in range(len(estimate.receivers))
     ]
+    before = 0.0
     for _ in range(count):
-        left = [projection.step() for projection in projections]
+        left = min(projection.step() for projection in projections)
         connectivity, field = estimate.connectivity.clone(), estimate.field.clone()
         update = estimate.update
         for projection in projections:
@@ -458,8 +470,9 @@ def projected_steps(
             loss=max(projection.loss for projection in projections),
         )
         yield estimate
-        if min(left) > SETTLED:
+        if left > SETTLED or min(left, before) > CREEPING:
             return
+        before = left
 
 
 def entanglement(data: Data, estimate: Estimate) -> float:
@@ -515,17 +528,14 @@ def _some(rows: Tensor, modulated: Tensor, reach: Tensor, count: int) -> Tensor:
     return torch.cat([wide, rest[even]])
 
 
-def smooth_modes(table: Float[Tensor, "sender knot"], count: int) -> Float[Tensor, "knot mode"]:
-    """The smoothest shapes of a table; all of them if there are no more than ``count``.
-
-    Otherwise the mean ψ is the first of them, so that it can be represented.
-    """
-    identity = torch.eye(table.shape[1], dtype=table.dtype, device=table.device)
-    if len(identity) <= count:
-        return identity
-    bend = torch.diff(identity, n=2, dim=0)
-    shapes = torch.cat([table.mean(0)[:, None], torch.linalg.eigh(bend.T @ bend)[1]], 1)
-    return torch.linalg.qr(shapes[:, :count])[0]
+def modes_of(
+    axis: Axis, table: Float[Tensor, "sender knot"], count: int
+) -> Float[Tensor, "knot mode"]:
+    """The splines of an axis; if there are more than ``count``, fewer and the mean ψ."""
+    if axis.splines <= count:
+        return axis.basis(table.device)
+    fewer = spline_basis(axis.knots, max(4, count - 1)).to(table.device)
+    return torch.cat([fewer, table.mean(0)[:, None]], 1)
 
 
 def best_windows(
@@ -615,8 +625,10 @@ def curvature_of_pools(
         for row, weights in enumerate(reduced.weights):
             received = _received(frames, weights, pools.transfer, modes)
             if pools.update is not None:
-                every = frames.hats.new_zeros(_count(pools.update), *frames.hats[row].shape)
-                every[pools.update[rows[row]]] = frames.hats[row]
+                every = frames.splines.new_zeros(
+                    _count(pools.update), *frames.splines[row].shape
+                )
+                every[pools.update[rows[row]]] = frames.splines[row]
                 received = torch.cat([received, every.flatten(0, 1)])
             matrix.addmm_(received, received.T)
             gradient.addmv_(received, residual[row])
@@ -696,6 +708,7 @@ def _solve(
     functions, modes = gradient.shape
     diagonal = matrix.diagonal()
     mean = diagonal.view(functions, modes).mean(1)
+    mean = mean.clamp_min(SILENT * mean.mean())
     identity = torch.eye(modes, dtype=matrix.dtype, device=matrix.device)
     bend = torch.diff(identity, n=2, dim=0)
     penalty = BENDING * (bend.T @ bend + identity)

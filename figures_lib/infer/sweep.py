@@ -44,7 +44,7 @@ def start(data: Data) -> Estimate:
         project(moment, block.derivative, left, fraction)
     identity = data.axis.values(device).expand(1, neurons, -1)
     return Estimate(
-        update=_solve(_regularised(data), moment),
+        update=_solve(data, _regularised(data), moment),
         transfer=identity / identity.abs().max(),
         field=torch.ones(neurons, data.windows, device=device),
         receivers=(torch.arange(neurons, device=device),),
@@ -94,7 +94,7 @@ def solve_update(
         )
         project(moment, rest - evaluate(estimate.update, left, fraction), left, fraction)
     normal = pooled(_regularised(data), pool, data.shard)
-    return estimate.update + _solve(normal, pooled(moment, pool, data.shard))
+    return estimate.update + _solve(data, normal, pooled(moment, pool, data.shard))
 
 
 def _solve_field(data: Data, estimate: Estimate, drive: list[Tensor]) -> Tensor:
@@ -134,7 +134,7 @@ def _solve_transfer(
     transfer = estimate.transfer.clone()
     for table, out, rows in zip(transfer, moment, estimate.receivers, strict=True):
         power = shard.reduce_scatter(weight[rows].sum(0)).clamp_min(least)[:, None, None]
-        step = _solve(pooled(normal * power, pool, shard), pooled(out, pool, shard))
+        step = _solve(data, pooled(normal * power, pool, shard), pooled(out, pool, shard))
         table += RELAXATION * step
     return transfer, float(shard.all_reduce(squared)) / data.power
 
@@ -145,14 +145,26 @@ def _unit_mean_square(
     return transfer / (transfer**2 @ density).sqrt().clamp_min(1e-12)[..., None]
 
 
-def _regularised(data: Data) -> Float[Tensor, "neuron knot knot"]:
+def _regularised(data: Data) -> Float[Tensor, "neuron spline spline"]:
     """Normal matrix of a table fit, with curvature and ridge where nothing is visited."""
-    knots = data.axis.knots
-    bend = torch.diff(torch.eye(knots, device=data.normal.device), n=2, dim=0)
-    penalty = CURVATURE * (knots / 24) ** 3 * (bend.T @ bend)
+    axis, normal = data.axis, data.normal
+    if axis.splines < axis.knots:
+        basis = axis.basis(normal.device).to(normal.dtype)
+        normal = basis.T @ (normal @ basis)
+    bend = torch.diff(torch.eye(axis.splines, device=normal.device), n=2, dim=0)
+    penalty = CURVATURE * (axis.splines / 24) ** 3 * (bend.T @ bend)
     penalty.diagonal().add_(1e-7)
-    return data.normal + data.frames * penalty
+    return normal + data.frames * penalty
 
 
-def _solve(normal: Tensor, moment: Tensor) -> Float[Tensor, "neuron knot"]:
-    return torch.linalg.solve(normal, moment[..., None])[..., 0]
+def _solve(
+    data: Data,
+    normal: Float[Tensor, "neuron spline spline"],
+    moment: Float[Tensor, "neuron knot"],
+) -> Float[Tensor, "neuron knot"]:
+    """The tables with these normal matrices."""
+    if data.axis.splines == data.axis.knots:
+        return torch.linalg.solve(normal, moment[..., None])[..., 0]
+    basis = data.axis.basis(normal.device)
+    solved = torch.linalg.solve(normal.double(), (moment.double() @ basis)[..., None])[..., 0]
+    return (solved @ basis.T).to(moment.dtype)

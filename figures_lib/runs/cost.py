@@ -20,6 +20,7 @@ from figures_lib.infer.algorithm import ROUNDS
 from figures_lib.infer.anderson import DEPTH
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.projection import FEW, LARGEST_NETWORK
+from figures_lib.infer.splines import knots_of_splines
 from figures_lib.infer.unknowns import BLOCK, frames_per_sweep
 from figures_lib.learner import Learner
 from figures_lib.simulate.integrate import CHUNK
@@ -102,7 +103,13 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
     others = neurons - own
     block = min(BLOCK, sampled) * (8 * own + (3 * others if ranks > 1 else 0))
     # of normal matrices: those of the visits, regularised and weighted ones, two of the solver
-    squares = settings.knots**2 + 5 * settings.type_knots**2
+    lines = settings.knots**2 + 5 * settings.type_knots**2
+    coarse, fine = (
+        knots_of_splines(splines, neurons) for splines in (settings.knots, settings.type_knots)
+    )
+    # where activities are alike: those of the knots, and their products with the splines
+    splines = coarse**2 + fine * (2 * fine + settings.type_knots)
+    squares = max(lines, splines if neurons <= LARGEST_NETWORK else 0)
     windows = math.ceil(frames / settings.window)
     groups = settings.max_types if learner.graph_network.transfer == "pair" else 1
     unknowns = own * ((1 + groups) * settings.type_knots + windows)

@@ -39,7 +39,7 @@ def roll_out(
     Source: equation (2).
     """
     reach = 1.5 * float(start.abs().max())
-    axis = Axis(reach / 6, float(torch.asinh(torch.tensor(6.0))), KNOTS)
+    axis = Axis(reach / 6, float(torch.asinh(torch.tensor(6.0))), KNOTS, KNOTS)
     knots = axis.values().expand(int(model.types.max()) + 1, -1)
     update = model.update(knots)[model.types]
     transfer = model.transfer(knots)

@@ -112,14 +112,13 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
     metrics |= identifiability(recording)
+    evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}
     metrics |= {
         "inference.method": model.method,
         "diagnosis.trusted": model.diagnosis.trusted,
         "diagnosis.reasons": list(model.diagnosis.reasons),
-        **{
-            f"diagnosis.{one.name}": getattr(model.diagnosis, one.name)
-            for one in fields(Evidence)
-        },
+        **{f"diagnosis.{name}": value for name, value in evidence.items()},
+        "diagnosis.saturated": list(model.diagnosis.saturated),
     }
     return Scores(
         metrics,
