@@ -306,3 +306,19 @@ def test_gpu_infers_what_the_cpu_infers(small):
     )
     for key in ("connectivity.r2", "connectivity.slope", "external_input.r2", "types.accuracy"):
         assert theirs[key] == pytest.approx(ours[key], abs=0.01), key
+
+
+def test_networks_whose_training_on_frames_diverges_stay_as_they_were(
+    small, monkeypatch, caplog
+):
+    def diverge(network, *_, **__):
+        with torch.no_grad():
+            network.gnn.phi[0].weight.fill_(float("nan"))
+        raise InferenceError("training: it diverged")
+
+    monkeypatch.setattr(algorithm, "train", diverge)
+    learner = small.experiment.learner
+    kept = algorithm.trained_on_frames(small.recording, learner, small.model, "cpu")
+    for name, value in small.model.gnn.state_dict().items():
+        assert torch.equal(kept.gnn.state_dict()[name], value), name
+    assert "stay as they were" in caplog.text

@@ -11,6 +11,7 @@ that inference receives. Several processes can share the neurons
 """
 
 import copy
+import logging
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -57,6 +58,8 @@ from figures_lib.infer.windows import choose_windows, likely_windows, rewindow
 from figures_lib.learner import Inference, Learner
 from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.recording import Recording
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[SweepReport], None]
 ROUNDS = 2  # of steps by type; the windows are chosen again before the second, longer one
@@ -153,7 +156,12 @@ def trained_on_frames(
     def train_on(steps: int, rate: float) -> None:
         rates = {"checks": CHECKS, "function_rate": rate, "embedding_rate": 5 * rate}
         settings = learner.training.model_copy(update=rates)
-        train(network, frames, settings, steps, seed=learner.seed, unknowns=unknowns)
+        before = copy.deepcopy(network.state_dict())
+        try:
+            train(network, frames, settings, steps, seed=learner.seed, unknowns=unknowns)
+        except InferenceError as error:  # W is found: what was fitted before is kept
+            logger.warning("the networks stay as they were fitted to tables: %s", error)
+            network.load_state_dict(before)
 
     if shard.rank == 0:  # the only one with all of W
         if model.continuum:
