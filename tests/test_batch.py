@@ -210,7 +210,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypat
 
 def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(command_line, "summarise", lambda _: None)
-    path = written(tmp_path, overrides={"graph_network.steps": 300})
+    path = written(tmp_path, overrides={"graph_network.steps": 100})
     out = tmp_path / "out"
     with started(*COMMAND, path, "--out", out, "--workers", "2") as process:
         until(lambda: len(list(out.glob("runs/*/metrics.json"))) >= 2)
@@ -233,7 +233,7 @@ def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
 
 def test_a_worker_of_a_real_cluster_is_killed(tmp_path):
     """A scheduler and two workers in separate processes; one worker dies during a run."""
-    path = written(tmp_path, overrides={"graph_network.steps": 300})
+    path = written(tmp_path, overrides={"graph_network.steps": 100})
     out = tmp_path / "out"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

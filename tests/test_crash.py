@@ -115,12 +115,7 @@ def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
     assert metrics_of(tmp_path) == metrics_of(finished)
 
 
-MIDDLE = SMALL | {
-    "simulation.neurons": 256,
-    "inference.shared_sweeps": 1,
-    "inference.neuron_sweeps": 2,
-    "inference.type_sweeps": 1,
-}
+MIDDLE = SMALL | {"simulation.neurons": 128}
 
 
 def test_one_thread_or_two():
