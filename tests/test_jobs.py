@@ -17,7 +17,7 @@ from figures_lib.studies.batch import job_of
 from figures_lib.studies.points import load_study
 from figures_lib.studies.studies import HARDLY_TRAINED
 
-SOME = ("01_model", "04_panels")  # of the notebooks
+SOME = ("04_panels",)  # of the notebooks
 
 
 @pytest.fixture
