@@ -7,9 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib.infer import fit_networks, gauge
+from figures_lib.infer.pooling import functions_of_neurons, mean
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, locate, resample
-from figures_lib.infer.unknowns import Data, Estimate, State, means_of_types
+from figures_lib.infer.unknowns import State, means_of_types
 from figures_lib.learner import Learner
 from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import History, Model, SweepReport
@@ -167,21 +168,13 @@ def like_common(
     Returns:
         φ, ψ and how often each neuron visits each knot.
     """
-
-    def level(table: Tensor) -> Tensor:
-        return (visits * table).sum(1, keepdim=True)
-
-    shape, wanted = transfer - level(transfer), common_transfer - level(common_transfer)
-    size, wanted_size = (level(table**2).sqrt().clamp_min(1e-30) for table in (shape, wanted))
-    sign = torch.where(level(shape * wanted) < 0, -1.0, 1.0)
+    shape, wanted = (table - mean(table, visits) for table in (transfer, common_transfer))
+    size, wanted_size = (
+        mean(table**2, visits).sqrt().clamp_min(1e-30) for table in (shape, wanted)
+    )
+    sign = torch.where(mean(shape * wanted, visits) < 0, -1.0, 1.0)
     return (
-        update + level(common_update - update),
-        level(common_transfer) + sign * wanted_size / size * shape,
+        update + mean(common_update - update, visits),
+        mean(common_transfer, visits) + sign * wanted_size / size * shape,
         visits,
     )
-
-
-def functions_of_neurons(data: Data, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
-    """φ_i and ψ_i of the neurons of all shards at the knots, and how often each is visited."""
-    gather = data.shard.all_gather
-    return gather(estimate.update), gather(estimate.transfer[0]), gather(data.density)

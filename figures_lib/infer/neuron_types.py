@@ -16,8 +16,12 @@ from scipy.cluster.hierarchy import cophenet, fcluster, linkage
 from scipy.spatial.distance import squareform
 from torch import Tensor
 
-from figures_lib.infer.assembly import functions_of_neurons
-from figures_lib.infer.pooling import Functions, functions_of, members_of
+from figures_lib.infer.pooling import (
+    Functions,
+    functions_of,
+    functions_of_neurons,
+    members_of,
+)
 from figures_lib.infer.unknowns import Data, Estimate, residual_by_neuron
 
 LEAST = 4  # a group of fewer neurons is a stray, not a type

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from figures_lib.infer.shards import Shard
-from figures_lib.infer.splines import resample
+from figures_lib.infer.splines import bending, resample
 from figures_lib.infer.unknowns import Data, Estimate, Pools
 
 BENDING = 1e-6  # penalty on the bending of a common function, of the mean diagonal
@@ -139,14 +139,23 @@ class Functions:
         )
 
 
+def functions_of_neurons(data: Data, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
+    """φ_i and ψ_i of the neurons of all shards at the knots, and how often each is visited."""
+    gather = data.shard.all_gather
+    return gather(estimate.update), gather(estimate.transfer[0]), gather(data.density)
+
+
 def functions_of(data: Data, estimate: Estimate) -> Functions:
     """The functions of the neurons of all shards; ψ_j is the same for all receivers."""
-    gather, own = data.shard.all_gather, estimate.connectivity.double()
+    update, transfer, visits = (
+        table.double() for table in functions_of_neurons(data, estimate)
+    )
+    own = estimate.connectivity.double()
     power = (estimate.field.double() ** 2).mean(1, keepdim=True)
     return Functions.of(
-        gather(estimate.update).double(),
-        gather(estimate.transfer[0]).double(),
-        gather(data.density).double(),
+        update,
+        transfer,
+        visits,
         data.shard.all_reduce((own**2 * power).sum(0)),
         data.axis.basis(own.device),
     )
@@ -164,8 +173,7 @@ def share_functions(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) 
     assert pools.update is not None and pools.transfer is not None
     shard, functions = coarse.shard, functions_of(coarse, estimate)
     update, transfer, visits = (
-        shard.all_gather(table).double()
-        for table in (estimate.update, estimate.transfer[0], coarse.density)
+        table.double() for table in functions_of_neurons(coarse, estimate)
     )
     own = estimate.connectivity.double()
     one, other = torch.empty_like(update), torch.empty_like(transfer)
@@ -237,5 +245,4 @@ def _line(values: Tensor, of: Tensor, visits: Tensor) -> tuple[Tensor, Tensor]:
 
 def _penalty(normal: Float[Tensor, "spline spline"]) -> Float[Tensor, "spline spline"]:
     identity = torch.eye(len(normal), dtype=normal.dtype, device=normal.device)
-    bend = torch.diff(identity, n=2, dim=0)
-    return BENDING * normal.diagonal().mean() * (bend.T @ bend + 1e-3 * identity)
+    return BENDING * normal.diagonal().mean() * (bending(identity) + 1e-3 * identity)

@@ -27,7 +27,7 @@ from figures_lib.errors import InferenceError
 from figures_lib.infer.connectivity import flat
 from figures_lib.infer.connectivity import inverse as regularised_inverse
 from figures_lib.infer.shards import Shard
-from figures_lib.infer.splines import Axis, evaluate, features, locate, spline_basis
+from figures_lib.infer.splines import Axis, bending, evaluate, features, locate, spline_basis
 from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools, pooled, thinned
 from figures_lib.infer.windows import rewindow
 
@@ -710,8 +710,7 @@ def _solve(
     mean = diagonal.view(functions, modes).mean(1)
     mean = mean.clamp_min(SILENT * mean.mean())
     identity = torch.eye(modes, dtype=matrix.dtype, device=matrix.device)
-    bend = torch.diff(identity, n=2, dim=0)
-    penalty = BENDING * (bend.T @ bend + identity)
+    penalty = BENDING * (bending(identity) + identity)
     damped = matrix + torch.diag(damping * diagonal)
     blocks = damped.view(functions, modes, functions, modes)
     every = torch.arange(functions, device=matrix.device)

@@ -90,6 +90,12 @@ def spline_basis(knots: int, splines: int) -> Float[Tensor, "knot spline"]:
     return torch.from_numpy(BSpline.design_matrix(np.arange(knots), ends, 3).toarray())
 
 
+def bending(identity: Float[Tensor, "spline spline"]) -> Float[Tensor, "spline spline"]:
+    """The quadratic form of the second differences of as many values as the identity has."""
+    bend = torch.diff(identity, n=2, dim=0)
+    return bend.T @ bend
+
+
 def locate(
     position: Float[Tensor, "*shape"],
 ) -> tuple[Int[Tensor, "*shape"], Float[Tensor, "*shape"]]:
@@ -153,7 +159,7 @@ def resample(
         left, fraction = locate(at)
         shape = (table.shape[0], new.knots)
         return evaluate(table, left.expand(shape), fraction.expand(shape))
-    smooth = CubicSpline(np.arange(old.knots), table.T.double().cpu().numpy())
-    values = torch.from_numpy(smooth(at.double().cpu().numpy())).to(table.device)
+    curves = CubicSpline(np.arange(old.knots), table.T.double().cpu().numpy())
+    values = torch.from_numpy(curves(at.double().cpu().numpy())).to(table.device)
     basis = new.basis(table.device)
     return (basis @ torch.linalg.lstsq(basis, values).solution).T.to(table.dtype)

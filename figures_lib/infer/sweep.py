@@ -21,7 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from figures_lib.infer.connectivity import solve_connectivity
-from figures_lib.infer.splines import evaluate, project
+from figures_lib.infer.splines import bending, evaluate, project
 from figures_lib.infer.unknowns import (
     FIELD_BOUNDS,
     Data,
@@ -151,8 +151,8 @@ def _regularised(data: Data) -> Float[Tensor, "neuron spline spline"]:
     if axis.splines < axis.knots:
         basis = axis.basis(normal.device).to(normal.dtype)
         normal = basis.T @ (normal @ basis)
-    bend = torch.diff(torch.eye(axis.splines, device=normal.device), n=2, dim=0)
-    penalty = CURVATURE * (axis.splines / 24) ** 3 * (bend.T @ bend)
+    identity = torch.eye(axis.splines, device=normal.device)
+    penalty = CURVATURE * (axis.splines / 24) ** 3 * bending(identity)
     penalty.diagonal().add_(1e-7)
     return normal + data.frames * penalty
 
