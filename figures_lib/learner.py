@@ -31,7 +31,7 @@ class Inference(Section):
         shared_sweeps: steps with one ψ for all neurons, at most.
         neuron_sweeps: sweeps or steps with one ψ per neuron, at most.
         type_sweeps: sweeps or steps with one φ and one ψ per type in the first round, at most;
-            the second has twice as many.
+            the second has three times as many.
         window: time for which Ω is constant at first [frames].
         max_types: more types than this are none: no neurons are alike then.
         derivative: what is regressed on: dx/dt as simulated (``exact``), or finite differences
@@ -88,7 +88,7 @@ class FieldNetwork(Section):
         time_scale: time runs over [−time_scale, time_scale] in the network.
         space_scale: x and y run over [−space_scale, space_scale] in the network.
         steps: steps of the optimiser.
-        batch: points per step.
+        batch: points of the last step; the first has half as many.
         learning_rate: its largest value; it warms up and then decays.
     """
 
@@ -97,7 +97,7 @@ class FieldNetwork(Section):
     omega: Positive = 30.0
     time_scale: Positive = 3.0
     space_scale: Positive = 1.0
-    steps: PositiveInt = 1800
+    steps: PositiveInt = 1500
     batch: PositiveInt = 4096
     learning_rate: Positive = 1.5e-3
 

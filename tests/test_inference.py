@@ -13,6 +13,7 @@ from jaxtyping import TypeCheckError
 from figures_lib.config import load_experiment
 from figures_lib.infer import gauge
 from figures_lib.infer.algorithm import infer
+from figures_lib.infer.examine import STEADY
 from figures_lib.learner import Learner
 from figures_lib.model.inferred import Model
 from figures_lib.recording import Recording
@@ -187,5 +188,6 @@ def test_saturated_senders_are_named_and_no_method_could_do_better(tmp_path):
     rest = rest / (field * parameters["gain"])
     solved = torch.linalg.lstsq(messages, rest, driver="gelsd").solution.T.float()
     assert gauge_free_r2(truth.connectivity, solved) < 0.9
-    flat = (messages.std(0) < 1e-3).nonzero()[:, 0].tolist()
-    assert flat and set(flat) & set(verdict.saturated)
+    steep = messages.std(0) * parameters["width"] / activity.std(0)  # 1 if straight
+    flat = set((steep < STEADY).nonzero()[:, 0].tolist())
+    assert len(flat & set(verdict.saturated)) > len(verdict.saturated) / 2

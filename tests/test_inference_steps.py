@@ -59,7 +59,7 @@ def test_every_sweep_is_reported_in_order(small, passed):
     assert sorted(set(phases(sweeps)), key=phases(sweeps).index) == ["shared", "neuron", "type"]
     assert phases(sweeps) == sorted(phases(sweeps), key=["shared", "neuron", "type"].index)
     assert phases(sweeps).count("shared") <= 3
-    assert phases(sweeps).count("type") == 3 * 3
+    assert 3 < phases(sweeps).count("type") <= 3 + 3 * 3
     assert all(a is b for a, b in zip(reports, sweeps, strict=True))
     for sweep, stage in zip(sweeps, passed, strict=True):
         assert 0 < sweep.seconds < 30

@@ -62,13 +62,16 @@ from figures_lib.recording import Recording
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SweepReport], None]
-ROUNDS = 2  # of steps by type; the windows are chosen again before the second, longer one
+ROUNDS = 2  # of sweeps by type; the windows are chosen again before the second, longer one
+LONGER = 3  # times as many sweeps, at most, in the last round
 CHECKS = 5  # by held-out frames while the networks are trained on frames
 FAST, SLOW = 1e-3, 3e-4  # learning rates of that training
 MISSED = 0.01  # share of the variance of x' that networks may miss beyond the tables
 WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
+FINE = 5e-7  # share of the variance of x': sweeps that leave less are the last ones
+SETTLED = 1e-3  # share of the loss: sweeps that change it by less, twice, are the last ones
 UPDATES = 3  # times that shared φ are solved for in turn with the receivers
 ENTANGLED = 10.0  # median variance inflation factor from which sweeps would creep
 NEGLIGIBLE = 2e-6  # share of the variance of x': tables are no better than that
@@ -150,6 +153,7 @@ def trained_on_frames(
     if graph.transfer == "pair" or shard.neurons > LARGEST_NETWORK:
         return model  # it would take too long: every pair, or hundreds of millions of weights
     network = copy.deepcopy(model.joint(recording.gain)).to(device)
+    network.fix_field()
     frames = Frames.of(recording, model.history.sweeps[-1].knots, device)
     unknowns = ("functions", "embedding") if model.continuum else ("functions",)
 
@@ -167,7 +171,7 @@ def trained_on_frames(
         if model.continuum:
             train_on(max(1, graph.steps // 2), FAST)
         else:
-            train_on(max(1, graph.steps // 30), SLOW)
+            train_on(max(1, graph.steps // 60), SLOW)
         if float(judged(network, frames).mean()) > model.loss + MISSED:
             train_on(graph.steps, FAST)
     gnn = network.gnn
@@ -349,7 +353,7 @@ def _by_type(
             most = settings.shared_sweeps if round_ == ROUNDS - 1 else settings.type_sweeps
             steps = projected_steps(data, state.estimate, pools, most)
             state = yield from kept(states(steps), state)
-        count = settings.type_sweeps * (1 if round_ < ROUNDS - 1 else 2)
+        count = settings.type_sweeps * (1 if round_ < ROUNDS - 1 else LONGER)
         rest = _solve_rest(data, state.estimate, pools, count, joint)
         state = yield from kept(states(rest), state)
 
@@ -359,7 +363,7 @@ def _solve_rest(
 ) -> Iterator[Estimate]:
     """All unknowns of all receivers: by sweeps or, where these would creep, at once."""
     if not joint:
-        yield from accelerated_sweeps(data, estimate, pools, count)
+        yield from until_settled(accelerated_sweeps(data, estimate, pools, count))
         return
     for _ in range(1 if pools.update is None else UPDATES):
         estimate = solve_receivers(data, estimate, pools)
@@ -369,6 +373,17 @@ def _solve_rest(
             estimate = replace(estimate, update=update)
         estimate = replace(estimate, loss=unexplained(data, estimate))
         yield estimate
+
+
+def until_settled(estimates: Iterator[Estimate]) -> Iterator[Estimate]:
+    """Sweeps until the loss is tiny, or two in succession hardly change it."""
+    loss, settled = math.inf, False
+    for estimate in estimates:
+        yield estimate
+        before, loss = loss, estimate.loss
+        settled, already = abs(loss - before) < SETTLED * loss, settled
+        if loss <= FINE or (settled and already):
+            return
 
 
 def _windows(data: Data, estimate: Estimate, pools: Pools, joint: bool) -> int:

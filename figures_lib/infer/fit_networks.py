@@ -23,6 +23,7 @@ from figures_lib.model.gnn import GNN
 from figures_lib.model.siren import Siren
 
 SNAPSHOTS = 9  # of the embeddings, kept for the figure
+FIRST_BATCH = 0.5  # points of the first step of the SIREN, relative to the last one
 EMBEDDING_RATE = 10.0  # learning rate of a_i relative to that of the MLPs
 
 
@@ -185,12 +186,14 @@ def fit_field(
     ]
     shard = Shard.here(len(positions))
     for step in range(config.steps if len(positions) else 0):
-        row = torch.randint(len(positions), (config.batch,), device=field.device)
-        window = torch.randint(len(times), (config.batch,), device=field.device)
+        # coarse steps need fewer points than fine ones
+        batch = math.ceil(config.batch * FIRST_BATCH ** (1 - step / config.steps))
+        row = torch.randint(len(positions), (batch,), device=field.device)
+        window = torch.randint(len(times), (batch,), device=field.device)
         here = ((row >= first) & (row < first + len(field))).nonzero()[:, 0]
         row, window = row[here], window[here]
         points = torch.cat([positions[row], times[window, None]], 1)
-        loss = ((siren(points) - field[row - first, window]) ** 2).sum() / config.batch
+        loss = ((siren(points) - field[row - first, window]) ** 2).sum() / batch
         _step(loss, optimisers, schedules, shard)
         check_training("field_network", step, config.steps, loss)
     return siren

@@ -613,7 +613,7 @@ def curvature_of_pools(
     """
     assert pools.transfer is not None
     senders, rows = len(pools.transfer), receivers.rows + receivers.data.shard.first
-    functions = _count(pools.transfer)
+    functions = shared = _count(pools.transfer)
     functions += 0 if pools.update is None else _count(pools.update)
     unknowns = functions * modes.shape[1]
     matrix, gradient = modes.new_zeros(unknowns, unknowns), modes.new_zeros(unknowns)
@@ -622,8 +622,9 @@ def curvature_of_pools(
     for frames in receivers.frames():
         messages = frames.messages(reduced.table)
         residual = reduced.residual(frames, messages)
+        place = pools.transfer[:, None] * len(modes) + frames.left
         for row, weights in enumerate(reduced.weights):
-            received = _received(frames, weights, pools.transfer, modes)
+            received = _received(weights, place, frames.fraction, modes, shared)
             if pools.update is not None:
                 every = frames.splines.new_zeros(
                     _count(pools.update), *frames.splines[row].shape
@@ -643,16 +644,29 @@ def curvature_of_pools(
 
 
 def _received(
-    frames: Frames, weights: Float[Tensor, " sender"], pool: Tensor, modes: Tensor
+    weights: Float[Tensor, " sender"],
+    place: Int[Tensor, "sender time"],
+    fraction: Float[Tensor, "sender time"],
+    modes: Float[Tensor, "knot mode"],
+    pools: int,
 ) -> Float[Tensor, "unknown time"]:
-    """Σ_j W_ij·B(x_j) over the senders j of each pool, for every mode B."""
-    pools, time = _count(pool), frames.left.shape[1]
-    received = weights.new_zeros(pools * len(modes), time)
-    place = pool[:, None] * len(modes) + frames.left
-    upper = weights[:, None] * frames.fraction
-    received.scatter_add_(0, place, weights[:, None] - upper)
-    received.scatter_add_(0, place + 1, upper)
-    return (modes.T @ received.view(pools, len(modes), time)).flatten(0, 1)
+    """Σ_j W_ij·B(x_j) over the senders j of each pool, for every mode B.
+
+    Args:
+        weights: W_ij of one receiver i.
+        place: the knot on the left of x_j, counted over the knots of all pools.
+        fraction: the way from there to the next knot.
+        modes: B at the knots.
+        pools: their number.
+    """
+    # a knot receives (1 − fraction) of what is on its right and fraction of what is on its left
+    shape = (pools, len(modes), place.shape[1])
+    whole, upper = weights.new_zeros(2, pools * len(modes), place.shape[1])
+    whole.scatter_add_(0, place, weights[:, None].expand_as(place))
+    upper.scatter_add_(0, place, weights[:, None] * fraction)
+    received, upper = whole.sub_(upper).view(shape), upper.view(shape)
+    received[:, 1:] += upper[:, :-1]
+    return (modes.T @ received).flatten(0, 1)
 
 
 def lift(receivers: Receivers, modes: Float[Tensor, "knot mode"]) -> Lifted:

@@ -1,5 +1,6 @@
 """Equation (2) in all its unknowns: GNN and field network as one differentiable module."""
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -29,6 +30,7 @@ class JointNetwork(nn.Module):
     positions: Tensor
     modulated: Tensor
     gain: Tensor
+    fixed_field: Tensor
 
     def __init__(
         self,
@@ -45,6 +47,14 @@ class JointNetwork(nn.Module):
         self.frames, self.windows = frames, windows
         for name, value in (("positions", positions), ("modulated", modulated), ("gain", gain)):
             self.register_buffer(name, value, persistent=False)
+        self.register_buffer("fixed_field", gain.new_empty(0, 0), persistent=False)
+
+    @torch.no_grad()
+    def fix_field(self) -> None:
+        """Evaluate the SIREN in every window once, for as long as it stays as it is."""
+        windows = torch.arange(self.windows, device=self.gain.device)
+        first = -(-windows * self.frames // self.windows)  # frame of each window
+        self.fixed_field = self.field(first)
 
     def forward(
         self, activity: Float[Tensor, "batch neuron"], frames: Int[Tensor, " batch"]
@@ -59,6 +69,8 @@ class JointNetwork(nn.Module):
 
     def field(self, frames: Int[Tensor, " batch"]) -> Float[Tensor, "batch neuron"]:
         """Ω* of all neurons at some frames, dimensionless; 1 where there is no modulation."""
+        if len(self.fixed_field):
+            return self.fixed_field[frames * self.windows // self.frames]
         field = self.gain.new_ones(len(frames), len(self.gain))
         if not self.modulated.any():
             return field

@@ -16,7 +16,7 @@ import psutil
 
 from figures_lib.config import Experiment
 from figures_lib.errors import ConfigError
-from figures_lib.infer.algorithm import ROUNDS
+from figures_lib.infer.algorithm import LONGER, ROUNDS
 from figures_lib.infer.anderson import DEPTH
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.projection import FEW, LARGEST_NETWORK
@@ -114,7 +114,7 @@ def inference_cost(neurons: int, frames: int, learner: Learner, ranks: int = 1) 
     groups = settings.max_types if learner.graph_network.transfer == "pair" else 1
     unknowns = own * ((1 + groups) * settings.type_knots + windows)
     curves = (settings.shared_sweeps + settings.neuron_sweeps) * settings.knots
-    curves += (ROUNDS + 1) * settings.type_sweeps * settings.type_knots
+    curves += (ROUNDS - 1 + LONGER) * settings.type_sweeps * settings.type_knots
     counts = (
         ("activity and derivative, on both sets of knots", SAMPLE, 4 * own * sampled),
         ("network input", SAMPLE, own * sampled),
