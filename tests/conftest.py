@@ -104,7 +104,6 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
 }
 SHARED = "FIGURES_LIB_TESTS"  # names the folder that all processes of a test run share
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory]()
-BOOK = pytest.StashKey[subprocess.Popen]()
 
 
 def pytest_configure(config):
@@ -146,24 +145,26 @@ def pytest_collection_finish(session):
         command = [sys.executable, "-m", "figures_lib", "run", "--config", str(TEST_CONFIG)]
         end = f"echo $? > {folder / 'code.part'}; mv {folder / 'code.part'} {folder / 'code'}"
         with (folder / "log").open("w") as log:
-            session.stash[BOOK] = subprocess.Popen(
+            process = subprocess.Popen(
                 ["bash", "-c", f'"$@"; {end}', "bash", *command, "--out", str(folder / "test")],
                 cwd=ROOT,
                 env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=log,
             )
+        (folder / "book" / "pid").write_text(str(process.pid))
 
 
 def pytest_sessionfinish(session):
-    """Stop the book, whatever ended the tests."""
-    if BOOK in session.stash:
-        process = session.stash[BOOK]
-        with suppress(psutil.NoSuchProcess):  # kernels have sessions of their own
-            for one in psutil.Process(process.pid).children(recursive=True):
+    """Stop the book, whatever ended the tests; a worker leaves it to those that go on."""
+    file = Path(os.environ[SHARED], "book", "pid")
+    if hasattr(session.config, "workerinput") or not file.exists():
+        return
+    with suppress(psutil.NoSuchProcess):  # it has ended, as it should
+        process = psutil.Process(int(file.read_text()))
+        for one in [*process.children(recursive=True), process]:  # kernels have own sessions
+            with suppress(psutil.NoSuchProcess):
                 one.kill()
-        process.kill()
-        process.wait()
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """Execution of the notebooks by papermill."""
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.paths import jupyter_runtime_dir
+from traitlets import default
 
 from figures_lib.config import input_files
 from figures_lib.paths import ROOT
@@ -20,7 +24,21 @@ NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play", 
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget
+LONGEST_SOCKET = 100  # characters of the path of a Unix socket, about
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class _Kernel(AsyncKernelManager):
+    """A kernel that is reached through Unix sockets.
+
+    Free TCP ports are chosen before the kernel binds them. If another program takes one
+    meanwhile, the kernel dies, and its client waits for it for ever.
+    """
+
+    @default("transport")
+    def _unix_sockets(self) -> str:
+        fits = len(jupyter_runtime_dir()) + len("/kernel-.json-ipc-1") + 36 < LONGEST_SOCKET
+        return "ipc" if fits and hasattr(socket, "AF_UNIX") else "tcp"
 
 
 def execute_notebooks(
@@ -94,6 +112,7 @@ def _execute(
             str(part),
             parameters=parameters,
             kernel_name=KERNEL["name"],
+            kernel_manager_class=_Kernel,
             cwd=str(folder),
             progress_bar=False,
             extra_arguments=["--log-level=CRITICAL"],  # its interrupt is not an error
