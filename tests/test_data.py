@@ -1,18 +1,25 @@
 """Fields, positions, connectivity and recording: input and output of a simulation."""
 
+import subprocess
+from pathlib import Path
+
 import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
 import pytest
+import scipy.sparse
 import tifffile
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 from safetensors.numpy import save_file
 
 from figures_lib.config import Connectivity, ExternalInput
 from figures_lib.errors import ConfigError
 from figures_lib.recording import Recording
 from figures_lib.simulate.movie import field_on_grid, image_index, images_from_grid, load_movie
+from figures_lib.simulate.movie_file import read_movie
 from figures_lib.simulate.network import draw_connectivity, neuron_positions
 from figures_lib.simulate.truth import Truth
 from figures_lib.weights import cauchy
@@ -251,12 +258,16 @@ def test_weights_of_low_rank():
     assert float(weights.std()) == pytest.approx(300**-0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("suffix", ["npy", "npz", "safetensors"])
+@pytest.mark.parametrize("suffix", ["npy", "NPY", "npz", "sparse.npz", "safetensors"])
 def test_connectivity_files(tmp_path, suffix):
     matrix = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
     path = tmp_path / f"w.{suffix}"
-    if suffix == "npy":
-        np.save(path, matrix)
+    if suffix in ("npy", "NPY"):
+        with path.open("wb") as file:  # given a name, NumPy appends another suffix
+            np.save(file, matrix)
+    elif suffix == "sparse.npz":
+        matrix *= np.abs(matrix) > 1
+        scipy.sparse.save_npz(path, scipy.sparse.csr_array(matrix))
     elif suffix == "npz":
         np.savez(path, w=matrix)
     else:
@@ -287,6 +298,7 @@ def test_connectivity_in_fortran_order(tmp_path):
         ("words.npy", np.full((6, 6), "a")),
         ("complex.npy", np.ones((6, 6), complex)),
         ("broken.npz", b"PK"),
+        ("another_size.npz", scipy.sparse.eye_array(5, format="csr")),
         ("damaged.npz", b"PK\x03\x04" + bytes(50)),
         ("broken.safetensors", b"123"),
         ("matrix.csv", b"1,2"),
@@ -295,6 +307,8 @@ def test_connectivity_in_fortran_order(tmp_path):
 def test_bad_connectivity_file_is_one_line(tmp_path, name, content):
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
+    elif isinstance(content, scipy.sparse.sparray):
+        scipy.sparse.save_npz(tmp_path / name, content)
     elif content is not None:
         np.save(tmp_path / name, content)
     with pytest.raises(ConfigError, match=r"connectivity\.source") as error:
@@ -332,3 +346,130 @@ def test_finite_differences_carry_the_noise_of_the_recording(experiment, simulat
     assert float(error.std()) == pytest.approx(expected, rel=0.01)
     assert change.shape == recording.derivative.shape
     assert torch.equal(change[-1], change[-2])  # the last frame has no successor
+
+
+def grey(side=8, images=5, most=255, dtype=np.uint8):
+    """Images of which every pixel is told apart from its neighbours and its reflection."""
+    values = np.random.default_rng(0).integers(0, most, (images, side, side + 2))
+    return values.astype(dtype)
+
+
+def _tiff(path, **about):
+    def write(movie):
+        tifffile.imwrite(path / "movie.tif", movie, **about)
+        return path / "movie.tif"
+
+    return write
+
+
+TIFFS = {  # how an array of grey images is stored
+    "pages": lambda m, p: _tiff(p)(m),
+    "imagej": lambda m, p: _tiff(p, imagej=True)(m),
+    "lzw": lambda m, p: _tiff(p, compression="lzw")(m),
+    "interleaved": lambda m, p: _tiff(p, photometric="rgb")(np.repeat(m[..., None], 3, -1)),
+    "planar": lambda m, p: _tiff(p, photometric="rgb", planarconfig="separate")(
+        np.repeat(m[:, None], 3, 1)
+    ),
+    "with alpha": lambda m, p: _tiff(p, photometric="rgb", extrasamples=["unassalpha"])(
+        np.concatenate([np.repeat(m[..., None], 3, -1), np.full_like(m, 9)[..., None]], -1)
+    ),
+    "time and channel": lambda m, p: _tiff(p, imagej=True, metadata={"axes": "TCYX"})(
+        np.repeat(m[:, None], 2, 1)
+    ),
+    "colours without names": lambda m, p: _tiff(p, photometric="minisblack")(
+        np.repeat(m[..., None], 3, -1)
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", TIFFS)
+def test_axes_of_a_tiff_are_read(tmp_path, kind):
+    movie = grey()
+    found = read_movie(TIFFS[kind](movie, tmp_path), "m")
+    assert found.dtype == movie.dtype and np.array_equal(found, movie)
+
+
+@pytest.mark.parametrize(
+    ("name", "pixels", "about"),
+    [
+        ("a.tif", (64, 48, 3), {"photometric": "rgb"}),
+        ("a.tif", (3, 64, 48), {"photometric": "rgb", "planarconfig": "separate"}),
+        ("a.tif", (64, 48), {}),
+        ("a.png", (64, 48, 3), {}),
+        ("a.gif", (1, 64, 48), {}),
+        ("a.npy", (64, 48, 3), {}),
+        ("a.npy", (64, 48, 4), {}),
+    ],
+)
+def test_a_lone_image_is_refused(tmp_path, name, pixels, about):
+    image = np.random.default_rng(0).integers(0, 255, pixels).astype(np.uint8)
+    write = {".tif": tifffile.imwrite, ".npy": np.save}.get(Path(name).suffix, iio.imwrite)
+    write(tmp_path / name, image, **about)
+    with pytest.raises(ConfigError, match="one image of shape .* put several into a folder"):
+        read_movie(tmp_path / name, "m")
+
+
+def test_a_tiff_with_two_axes_of_images_is_refused(tmp_path):
+    stack = np.zeros((3, 4, 8, 8), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "TZYX"})
+    with pytest.raises(ConfigError, match="axes T of length 3, Z of length 4; keep one"):
+        read_movie(tmp_path / "a.tif", "m")
+
+
+def _saved(folder, images, modes):
+    """Images of one movie, saved in turn in several modes."""
+    folder.mkdir()
+    for number, image in enumerate(images):
+        mode = modes[number % len(modes)]
+        if mode == "I;16":
+            picture = Image.fromarray(image.astype(np.uint16) * 257)
+        elif mode == "RGBA on black":
+            white = np.full((*image.shape, 3), 255, np.uint8)
+            picture = Image.fromarray(np.dstack([white, image]))
+        else:
+            picture = Image.fromarray(image).convert(mode)
+        picture.save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(
+    "modes",
+    [("L",), ("RGB", "RGBA"), ("L", "LA", "P"), ("L", "RGBA on black")],
+    ids=" ".join,
+)
+def test_images_of_several_modes_are_one_movie(tmp_path, modes):
+    movie = grey()
+    assert np.array_equal(read_movie(_saved(tmp_path / "m", movie, modes), "m"), movie)
+
+
+def test_images_of_8_and_16_bits_are_on_one_scale(tmp_path):
+    movie = grey()
+    found = read_movie(_saved(tmp_path / "m", movie, ("L", "I;16")), "m")
+    assert np.array_equal(found, movie.astype(int) * 257)
+
+
+def test_images_that_do_not_fit_together_are_named(tmp_path):
+    folder = _saved(tmp_path / "m", grey(), ("L",))
+    Image.new("L", (3, 3)).save(folder / "9.png")
+    with pytest.raises(ConfigError, match="9.png has the shape .* give all images one size"):
+        read_movie(folder, "m")
+    Image.fromarray(grey()[0].astype(np.float32)).save(folder / "9.tif")
+    (folder / "9.png").unlink()
+    with pytest.raises(ConfigError, match="types float32, uint8; store them as one type"):
+        read_movie(folder, "m")
+
+
+def test_a_transparent_gif_is_a_movie(tmp_path):
+    images = [Image.fromarray(image).convert("P") for image in grey()]
+    images[0].save(
+        tmp_path / "a.gif", save_all=True, append_images=images[1:], transparency=0, disposal=2
+    )
+    assert read_movie(tmp_path / "a.gif", "m").shape == grey().shape
+
+
+def test_sound_may_last_longer_than_the_images(tmp_path):
+    iio.imwrite(tmp_path / "a.mp4", grey(64)[..., :64], plugin="FFMPEG", fps=5)
+    sound = ["-f", "lavfi", "-t", "10", "-i", "anullsrc", "-c:v", "copy"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", tmp_path / "a.mp4"]
+    subprocess.run([*command, *sound, tmp_path / "b.mp4"], stdin=subprocess.DEVNULL, check=True)
+    assert len(read_movie(tmp_path / "b.mp4", "m")) == len(read_movie(tmp_path / "a.mp4", "m"))

@@ -3,12 +3,14 @@
 import logging
 import math
 import re
+import subprocess
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import imageio.v3 as iio
+import imageio_ffmpeg
 import numpy as np
 import tifffile
 
@@ -18,7 +20,11 @@ logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our error alone is s
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
 LARGEST = 2**32  # movies must be smaller, by their file headers [bytes]
-COMPLETE = 0.9  # of the announced images must decode, or the video counts as truncated
+TIFF_SUFFIXES = (".tif", ".tiff")
+COMPLETE = 0.9  # of the announced images; a video with fewer may be truncated
+DEEP = 65535 // 255  # by which integers of 8 bits are multiplied beside such of 16 bits
+STRIP = 8  # rows from which an array of two to four columns is an image in colour
+COLOURS = (1, 2, 3, 4)  # components of a pixel: grey or colours, each perhaps with an alpha
 
 
 def read_movie(path: Path, where: str) -> np.ndarray:
@@ -49,22 +55,32 @@ def _decode(path: Path, where: str) -> np.ndarray:
     if path.is_dir():
         return _read_folder(path, where)
     suffix = path.suffix.lower()
-    if suffix in (".tif", ".tiff"):
-        with tifffile.TiffFile(path) as file:
-            _refuse_huge(sum(one.size * one.dtype.itemsize for one in file.series), where)
-            parts = [series.asarray() for series in file.series]
-            return parts[0] if len(parts) == 1 else np.stack(parts)
+    if suffix in TIFF_SUFFIXES:
+        movie, single = _read_tiff(path, where)
+        return _refuse_single(movie, where) if single else movie
     if suffix == ".npy":
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
         _refuse_huge(mapped.nbytes, where)
+        if mapped.ndim == 3 and mapped.shape[-1] in COLOURS[1:] and mapped.shape[1] >= STRIP:
+            return _refuse_single(mapped, where)
         return np.array(mapped)
     if suffix == ".gif":
         _refuse_huge(_header_bytes([path], index=None), where)
-        return iio.imread(path, index=None)
+        movie = _opaque(iio.imread(path, index=None, mode="RGBA"))
+        return _refuse_single(movie[0], where) if len(movie) == 1 else movie
     if suffix == ".mp4":
         return _read_video(path, where)
+    if suffix in IMAGE_SUFFIXES:
+        return _refuse_single(iio.imread(path), where)
     raise ConfigError(
         f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder"
+    )
+
+
+def _refuse_single(image: np.ndarray, where: str) -> np.ndarray:
+    raise ConfigError(
+        f"{where}: one image of shape {image.shape}; put several into a folder, or store an "
+        "array of shape (image, row, column) or (image, row, column, colour)"
     )
 
 
@@ -84,12 +100,89 @@ def movie_files(path: Path) -> list[Path]:
 
 
 def _read_folder(path: Path, where: str) -> np.ndarray:
+    """All images of a folder, in grey and on one scale."""
     files = movie_files(path)
     if not files:
         known = ", ".join(IMAGE_SUFFIXES)
         raise ConfigError(f"{where}: no images; put files ending in {known} into the folder")
     _refuse_huge(_header_bytes(files), where)
-    return np.stack([np.asarray(iio.imread(file)) for file in files])
+    images = [_read_image(file, where) for file in files]
+    for file, image in zip(files, images, strict=True):
+        if image.shape != images[0].shape:
+            raise ConfigError(
+                f"{where}: {file.name} has the shape {image.shape}, but {files[0].name} "
+                f"{images[0].shape}; give all images one size"
+            )
+    depths = {image.dtype for image in images}
+    if depths == {np.dtype(np.uint8), np.dtype(np.uint16)}:
+        images = [i * np.uint16(DEEP) if i.dtype == np.uint8 else i for i in images]
+    elif len(depths) > 1:
+        found = ", ".join(sorted(map(str, depths)))
+        raise ConfigError(f"{where}: images of the types {found}; store them as one type")
+    return np.stack(images)
+
+
+def _read_image(file: Path, where: str) -> np.ndarray:
+    """One image in grey, of shape (row, column)."""
+    if file.suffix.lower() in TIFF_SUFFIXES:
+        movie, _ = _read_tiff(file, f"{where}: {file.name}")
+        movie = _grey(movie)
+        if movie.ndim != 3 or len(movie) != 1:
+            raise ConfigError(
+                f"{where}: {file.name} holds more than one image; name it alone, or split it"
+            )
+        return movie[0]
+    if iio.improps(file).dtype.itemsize > 1:
+        return _grey(iio.imread(file, index=0)[None])[0]
+    return _grey(_opaque(iio.imread(file, index=0, mode="RGBA"))[None])[0]
+
+
+def _opaque(pixels: np.ndarray) -> np.ndarray:
+    """RGBA images of 8 bits on a black ground, without their transparency."""
+    share = pixels[..., 3:] / 255
+    return (pixels[..., :3] * share).round().astype(np.uint8)
+
+
+def _read_tiff(path: Path, where: str) -> tuple[np.ndarray, bool]:
+    """The images of a TIFF file, and whether it holds just one.
+
+    Its axes are read, not guessed: their names say which of them are rows and columns, which
+    are colours, and which is that of the images.
+
+    Returns:
+        An array of shape (image, row, column) or (image, row, column, colour).
+    """
+    with tifffile.TiffFile(path) as file:
+        _refuse_huge(sum(one.size * one.dtype.itemsize for one in file.series), where)
+        series = [(one.asarray(), one.axes) for one in file.series]
+    parts = [_arranged(array, axes, where) for array, axes in series]
+    if len({part.shape[1:] for part in parts}) > 1:
+        raise ConfigError(f"{where}: images of several sizes; give all of them one size")
+    movie = parts[0] if len(parts) == 1 else np.concatenate(parts)
+    return movie, len(parts) == 1 and series[0][0].size == movie[0].size
+
+
+def _arranged(array: np.ndarray, axes: str, where: str) -> np.ndarray:
+    """An array with named axes as (image, row, column), perhaps with colours at the end."""
+    if "Q" in axes and array.ndim == 4 and array.shape[-1] in COLOURS:
+        return array  # axes without a name: an array (image, row, column, colour) as stored
+    if axes == "SYX" and array.dtype.kind == "f":
+        return (
+            array  # tifffile takes three or four images for colours; photographs are integers
+        )
+    colour = [k for k, name in enumerate(axes) if name == "S"]
+    colour = colour or [k for k, name in enumerate(axes) if name == "C" and array.shape[k] <= 4]
+    rows, columns = axes.index("Y"), axes.index("X")
+    others = [k for k in range(array.ndim) if k not in (rows, columns, *colour)]
+    long = [k for k in others if array.shape[k] > 1]
+    if len(long) > 1:
+        names = ", ".join(f"{axes[k]} of length {array.shape[k]}" for k in long)
+        raise ConfigError(
+            f"{where}: besides rows and columns it has the axes {names}; keep one, that of the "
+            "images"
+        )
+    array = array.transpose(*others, rows, columns, *colour)
+    return array.reshape(-1, *array.shape[len(others) :])
 
 
 def _header_bytes(files: Sequence[Path], **which: Any) -> int:
@@ -104,11 +197,20 @@ def _read_video(path: Path, where: str) -> np.ndarray:
     announced, (columns, rows) = round(about["duration"] * about["fps"]), about["size"]
     _refuse_huge(announced * rows * columns * 3, where)
     movie = iio.imread(path, plugin="FFMPEG", index=None)
-    if len(movie) < COMPLETE * announced:
+    # the duration is that of the longest stream, which may be sound
+    if len(movie) < COMPLETE * announced and _damaged(path):
         raise ConfigError(
             f"{where}: ends after {len(movie)} of {announced} images; export it again"
         )
     return movie
+
+
+def _damaged(path: Path) -> bool:
+    """Whether the decoder complains about the images of a video."""
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", str(path.absolute())]
+    command += ["-map", "0:v:0", "-f", "null", "-"]
+    answer = subprocess.run(command, capture_output=True, stdin=subprocess.DEVNULL, check=False)
+    return bool(answer.returncode or answer.stderr.strip())
 
 
 def _numbered(file: Path) -> list[str | int]:
@@ -124,14 +226,20 @@ def _refuse_huge(size: int, where: str) -> None:
         )
 
 
+def _grey(movie: np.ndarray) -> np.ndarray:
+    """Colours averaged, a last axis of which holds the components of each pixel."""
+    if movie.ndim != 4 or movie.shape[-1] not in COLOURS:
+        return movie
+    colours = movie[..., :3] if movie.shape[-1] > 2 else movie[..., :1]
+    grey = colours.mean(-1)
+    return grey.round().astype(movie.dtype) if movie.dtype.kind in "iu" else grey
+
+
 def _checked(movie: np.ndarray, where: str) -> np.ndarray:
-    """A finite numeric movie of shape (image, row, column), colours averaged."""
+    """A finite numeric movie of shape (image, row, column)."""
     if movie.dtype.kind not in "iuf":
         raise ConfigError(f"{where}: values of type {movie.dtype}; store real numbers")
-    if movie.ndim == 4 and movie.shape[-1] in (2, 3, 4):
-        colours = movie[..., :3] if movie.shape[-1] > 2 else movie[..., :1]
-        grey = colours.mean(-1)
-        movie = grey.round().astype(np.int64) if movie.dtype.kind in "iu" else grey
+    movie = _grey(movie)
     if movie.ndim != 3 or 0 in movie.shape:
         raise ConfigError(
             f"{where}: shape {movie.shape}; store an array of shape (image, row, column)"

@@ -1,10 +1,12 @@
 """Read the connectivity matrix of a user from a file."""
 
+import math
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import scipy.sparse
 import torch
 from jaxtyping import Float
 from safetensors import safe_open
@@ -20,6 +22,8 @@ HEADERS = {  # readers of .npy headers, by format version
 
 def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
     """Read W from a .npy, .npz or .safetensors file of one N×N matrix.
+
+    An .npz file may hold a sparse matrix of SciPy.
 
     Args:
         path: of the file.
@@ -49,23 +53,40 @@ def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
 
 def _decode(path: Path, neurons: int, where: str) -> np.ndarray:
     """The matrix as it is stored; its shape is checked in the header before it is read."""
-    if path.suffix == ".npy":
+    suffix = path.suffix.lower()
+    if suffix == ".npy":
         array = np.load(path, mmap_mode="r", allow_pickle=False)
         _check_shape(array.shape, neurons, where)
         return array
-    if path.suffix == ".npz":
-        with zipfile.ZipFile(path) as archive:
-            member = archive.open(_only(archive.namelist(), neurons, where))
-            read_header = HEADERS[np.lib.format.read_magic(member)]
-            _check_shape(read_header(member)[0], neurons, where)
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays[arrays.files[0]]
-    if path.suffix == ".safetensors":
+    if suffix == ".npz":
+        return _read_archive(path, neurons, where)
+    if suffix == ".safetensors":
         with safe_open(path, framework="numpy") as tensors:
             name = _only(list(tensors.keys()), neurons, where)
             _check_shape(tuple(tensors.get_slice(name).get_shape()), neurons, where)
             return tensors.get_tensor(name)
     raise ConfigError(f"{where}: unknown format; give a .npy, .npz or .safetensors file")
+
+
+def _read_archive(path: Path, neurons: int, where: str) -> np.ndarray:
+    """The array, or the sparse matrix of SciPy, in an .npz file."""
+    with zipfile.ZipFile(path) as archive:
+        shapes = {name: _stored_shape(archive, name) for name in archive.namelist()}
+    sparse = "format.npy" in shapes
+    if not sparse:
+        _check_shape(shapes[_only(list(shapes), neurons, where)], neurons, where)
+    with np.load(path, allow_pickle=False) as arrays:
+        if not sparse:
+            return arrays[arrays.files[0]]
+        _check_shape(tuple(map(int, arrays["shape"])), neurons, where)
+    if max(map(math.prod, shapes.values())) > neurons**2 + 1:
+        raise ConfigError(f"{where}: more entries than a matrix of this shape; write it again")
+    return scipy.sparse.load_npz(path).toarray()
+
+
+def _stored_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
+    with archive.open(name) as member:
+        return HEADERS[np.lib.format.read_magic(member)](member)[0]
 
 
 def _only(names: Sequence[str], neurons: int, where: str) -> str:
