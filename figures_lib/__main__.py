@@ -6,7 +6,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from papermill.exceptions import PapermillExecutionError
 
@@ -29,6 +29,7 @@ from figures_lib.runs.site import build_site, check_place
 from figures_lib.studies.batch import run_study
 from figures_lib.studies.points import load_study
 from figures_lib.studies.results import NAME, STATUS, Status
+from figures_lib.yaml_file import value_of
 
 BAD_INPUT, FAILURE = 2, 1
 LONGEST = 500  # characters of a message about bad input
@@ -133,7 +134,7 @@ def _folder(text: str) -> Path:
     return Path(text)
 
 
-def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, str]]:
+def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, Any]]:
     """The run of the command line and its overrides, checked."""
     overrides = dict(_assignment(text) for text in options.overrides)
     run = open_run(options.config, options.out.absolute(), overrides)
@@ -209,11 +210,11 @@ def _bench(options: argparse.Namespace) -> None:
     print(f"benchmark: {options.json}")
 
 
-def _assignment(text: str) -> tuple[str, str]:
+def _assignment(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigError(f"-p {text!r}: write dotted.key=value, e.g. simulation.noise=0.5")
-    return key, value
+    return key, value_of(value, key)
 
 
 if __name__ == "__main__":

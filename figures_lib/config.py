@@ -190,7 +190,7 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
     Args:
         path: YAML file of an experiment (see ``config/fig3.yaml``).
         overrides: dotted keys and their values, e.g. ``{"simulation.frames": 2000}`` or
-            ``{"neuron_types.0.width": 3.0}``. String values are read as YAML scalars.
+            ``{"neuron_types.0.width": 3.0}``. Values are taken as they are.
 
     Returns:
         The frozen experiment.

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 
@@ -62,11 +62,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 class Loader(yaml.SafeLoader):
-    """A YAML loader that reads 1e-3 as a number and refuses duplicate keys and aliases.
+    """A YAML loader for the core schema of YAML 1.2 without aliases and duplicate keys.
 
-    PyYAML follows YAML 1.1: it reads 1e-3 as text, keeps only the last of several equal keys,
-    and expands a few lines of aliases to gigabytes.
+    PyYAML follows YAML 1.1: it reads 010 as 8, 1:30 as 90, ``no`` as false, a day as a date and
+    1e-3 as text, keeps only the last of several equal keys, and expands a few lines of aliases
+    to gigabytes. Here numbers are decimal, and what is no number is text.
     """
+
+    yaml_implicit_resolvers: ClassVar[dict[str, Any]] = {}  # none of YAML 1.1
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         """Compose a node; refuse an alias."""
@@ -87,10 +90,18 @@ class Loader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
-Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+$"),
-    list("-+0123456789"),
+NUMBER = r"[-+]?(\d[\d_]*(\.\d*)?|\.\d+)([eE][-+]?\d+)?"
+RESOLVED = (  # plain text that is a value: its type, its form, its first characters
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("bool", "true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?\d[\d_]*", [*"-+0123456789"]),
+    ("float", rf"{NUMBER}|[-+]?\.inf|\.nan", [*"-+.0123456789"]),
+)
+for _type, _form, _first in RESOLVED:
+    _tag = f"tag:yaml.org,2002:{_type}"
+    Loader.add_implicit_resolver(_tag, re.compile(f"({_form})$"), _first)
+Loader.add_constructor(
+    "tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node))
 )
 
 
@@ -108,22 +119,41 @@ def parse(text: str) -> Any:
         raise yaml.YAMLError(f"{type(error).__name__}: {error}") from None
 
 
+def value_of(text: str, name: str) -> Any:
+    """The value that a text of the command line stands for.
+
+    A text that begins with a bracket, a brace or a quote is YAML. Every other one is a number,
+    true, false, null, or itself: the name of a file may contain ``#`` and ``: ``.
+
+    Args:
+        text: what was written.
+        name: of the setting, for the message.
+
+    Raises:
+        ConfigError: the text begins like YAML, but is not.
+    """
+    text = text.strip()
+    try:
+        if text.startswith(tuple("[{'\"")):
+            return parse(text)
+        loader = Loader("")
+        tag = loader.resolve(yaml.ScalarNode, text, (True, False))
+        return loader.construct_object(yaml.ScalarNode(tag, text))
+    except (yaml.YAMLError, ValueError):
+        raise ConfigError(f"{name}: {shown(text, 80)} is not a YAML value; quote it") from None
+
+
 def set_key(tree: dict[str, Any], dotted: str, value: Any) -> None:
     """Set one dotted key in a tree of mappings and lists.
 
     Args:
         tree: changed in place; missing mappings are created.
         dotted: e.g. ``neuron_types.0.width``; a list item is named by its index.
-        value: text is read as YAML.
+        value: taken as it is; see :func:`value_of` for a text of the command line.
 
     Raises:
-        ConfigError: the text is not YAML, or the key does not fit the tree.
+        ConfigError: the key does not fit the tree.
     """
-    if isinstance(value, str):
-        try:
-            value = parse(value)
-        except yaml.YAMLError:
-            raise ConfigError(f"{dotted}: {value!r} is not a YAML value; quote it") from None
     *parents, last = dotted.split(".")
     node: Any = tree
     for part in parents:

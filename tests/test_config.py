@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import yaml
 from conftest import ROOT, TEST_CONFIG
@@ -6,7 +8,7 @@ from hypothesis import strategies as st
 
 from figures_lib.config import Experiment, change_experiment, load_experiment
 from figures_lib.errors import ConfigError
-from figures_lib.yaml_file import read_overrides
+from figures_lib.yaml_file import read_overrides, read_yaml, value_of
 
 
 @pytest.mark.parametrize(
@@ -21,9 +23,7 @@ def test_profiles_are_valid(name):
 
 
 def test_overrides_reach_lists_and_sections():
-    changed = load_experiment(
-        TEST_CONFIG, {"neuron_types.1.width": 3, "simulation.noise": "0.5"}
-    )
+    changed = load_experiment(TEST_CONFIG, {"neuron_types.1.width": 3, "simulation.noise": 0.5})
     assert changed.neuron_types[1].width == 3.0
     assert changed.simulation.noise == 0.5
 
@@ -83,10 +83,52 @@ def test_published_parameters():
     }
 
 
-@pytest.mark.parametrize("text", ["5e-1", "5E-1", "0.5", "+5e-1", ".5"])
-def test_numbers_are_read_as_people_write_them(text):
-    experiment = load_experiment(TEST_CONFIG, {"simulation.noise": text})
-    assert experiment.simulation.noise == 0.5
+VALUES = {  # texts of the command line or of a file, and what they stand for
+    **dict.fromkeys(["5e-1", "5E-1", "0.5", "+5e-1", ".5"], 0.5),
+    **{"010": 10, "-3": -3, "50_000": 50_000, "true": True, "null": None, "~": None},
+    # what YAML 1.1 takes for a number, a date or a truth value is text
+    **{text: text for text in ("1:30", "0x1F", "0o7", "2026-11-26", "no", "on", "=", "<<")},
+}
+FILES = (
+    "movie #2.npy",
+    "clip #2",
+    "mouse: day 3.npy",
+    "- a.npy",
+    "a, b.npy",
+    "*.npy",
+    "&x",
+    "!x",
+)
+
+
+@pytest.mark.parametrize(("text", "value"), VALUES.items())
+def test_values_are_read_alike_by_every_route(tmp_path, text, value):
+    (tmp_path / "a.yaml").write_text(f"a: {text}\n")
+    routes = (
+        value_of(text, "a"),
+        read_yaml(tmp_path / "a.yaml")["a"],
+        read_overrides("{a: " + text + "}")["a"],
+    )
+    for found in routes:
+        assert (found, type(found)) == (value, type(value))
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_text_stays_what_it_is(tmp_path, name):
+    """On the command line, quoted in a file, in overrides, and written by a run."""
+    (tmp_path / "a.yaml").write_text(
+        TEST_CONFIG.read_text() + f"connectivity:\n  source: {json.dumps(name)}\n"
+    )
+    key = "connectivity.source"
+    read = (
+        load_experiment(TEST_CONFIG, {key: value_of(name, key)}),
+        load_experiment(TEST_CONFIG, {key: name}),
+        load_experiment(tmp_path / "a.yaml"),
+        change_experiment(load_experiment(tmp_path / "a.yaml"), {"seed": 1}),
+        load_experiment(TEST_CONFIG, read_overrides(json.dumps({key: name}))),
+    )
+    for experiment in read:
+        assert experiment.connectivity.source == name
 
 
 @pytest.mark.parametrize(

@@ -41,9 +41,13 @@ def test_indices_are_evenly_spaced_and_of_the_given_number(total: int, count: in
 
 @pytest.fixture(scope="module")
 def bleak(tmp_path_factory: pytest.TempPathFactory) -> fl.Run:
-    """A run without modulated neurons, with one-dimensional embeddings; notebooks executed."""
+    """A run without modulated neurons, with one-dimensional embeddings; notebooks executed.
+
+    Its folder has a name in which papermill would put parameters.
+    """
     odd = {**SMALL, "simulation.input_neurons": 0, "graph_network.embedding": 1}
-    run = fl.open_run(TEST_CONFIG, tmp_path_factory.mktemp("bleak"), odd)
+    out = tmp_path_factory.mktemp("bleak") / "noise={0.5}, run{seed} #2"
+    run = fl.open_run(TEST_CONFIG, out, odd)
     execute_notebooks(run, TEST_CONFIG, odd, print, SHOWING)
     return run
 

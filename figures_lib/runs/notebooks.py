@@ -108,8 +108,8 @@ def _execute(
     part = part_of(target)
     try:
         notebook = papermill.execute_notebook(
-            str(source),
-            str(part),
+            _literal(source),
+            _literal(part),
             parameters=parameters,
             kernel_name=KERNEL["name"],
             kernel_manager_class=_Kernel,
@@ -125,6 +125,11 @@ def _execute(
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
+
+
+def _literal(path: Path) -> str:
+    """A path in which papermill finds nothing to replace by parameters."""
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def drop_widgets(notebook: nbformat.NotebookNode) -> None:
