@@ -97,9 +97,9 @@ class FieldNetwork(Section):
     omega: Positive = 30.0
     time_scale: Positive = 3.0
     space_scale: Positive = 1.0
-    steps: PositiveInt = 1500
+    steps: PositiveInt = 1600
     batch: PositiveInt = 4096
-    learning_rate: Positive = 1.5e-3
+    learning_rate: Positive = 1e-3
 
 
 class Training(Section):
