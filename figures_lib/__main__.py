@@ -1,6 +1,7 @@
 """The command line: ``python -m figures_lib`` run, infer, sweep, build and bench."""
 
 import argparse
+import io
 import re
 import signal
 import sys
@@ -38,6 +39,9 @@ PLAIN = [one.__name__ for one in (SimulationError, InferenceError, StorageError)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit code is 0 when done, 2 for bad input, 1 for anything else."""
+    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a sign shows another
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         options = command_parser().parse_args(arguments)
         return options.command(options) or 0

@@ -1,6 +1,7 @@
 """The command line: exit codes, and one line for bad input."""
 
 import errno
+import io
 import json
 import os
 import subprocess
@@ -17,7 +18,8 @@ from test_batch import until
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
-from figures_lib.runs import notebooks
+from figures_lib.errors import StorageError
+from figures_lib.runs import notebooks, site
 from figures_lib.runs.files import LOCK
 from figures_lib.runs.notebooks import NOTEBOOKS
 
@@ -100,6 +102,29 @@ def test_module_runs_as_a_command():
     assert answer.returncode == 0
     assert "run" in answer.stdout
     assert "build" in answer.stdout
+
+
+def test_the_full_disk_is_named(tmp_path, monkeypatch):
+    """The book is assembled among temporary files, which may lie on another disk."""
+
+    def fill(*_):
+        raise OSError(errno.ENOSPC, "No space left")
+
+    for name, value in {"RECORDS": (), "NOTEBOOKS": (), "_check_records": print}.items():
+        monkeypatch.setattr(site, name, value)
+    monkeypatch.setattr(site.tempfile, "gettempdir", lambda: str(tmp_path / "small"))
+    (tmp_path / "small").mkdir()
+    monkeypatch.setattr(site, "_assemble", fill)
+    with pytest.raises(StorageError, match="small: cannot be written"):
+        site.build_site(tmp_path, tmp_path / "html")
+
+
+def test_a_terminal_without_a_sign_shows_another(monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="latin-1")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert main([]) == 2
+    print("[1/10] …", file=out, flush=True)
+    assert out.buffer.getvalue() == b"[1/10] ?\n"
 
 
 @pytest.mark.parametrize("arguments", [[], ["run"], ["run", "--config"], ["walk"], ["build"]])

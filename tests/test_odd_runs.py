@@ -1,5 +1,6 @@
 """Unusual runs: no movie, one-dimensional embeddings, many types, the published size."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,12 +44,24 @@ def test_indices_are_evenly_spaced_and_of_the_given_number(total: int, count: in
 def bleak(tmp_path_factory: pytest.TempPathFactory) -> fl.Run:
     """A run without modulated neurons, with one-dimensional embeddings; notebooks executed.
 
-    Its folder has a name in which papermill would put parameters.
+    Its folder has a name in which papermill would put parameters, and the user has settings
+    with which no figure would be drawn.
     """
     odd = {**SMALL, "simulation.input_neurons": 0, "graph_network.embedding": 1}
     out = tmp_path_factory.mktemp("bleak") / "noise={0.5}, run{seed} #2"
     run = fl.open_run(TEST_CONFIG, out, odd)
-    execute_notebooks(run, TEST_CONFIG, odd, print, SHOWING)
+    spoiled = tmp_path_factory.mktemp("user")
+    (spoiled / "matplotlibrc").write_text("text.usetex: True\nfont.family: absent\n")
+    stale = spoiled / "kernels" / "python3"
+    stale.mkdir(parents=True)
+    (stale / "kernel.json").write_text(
+        json.dumps({"argv": ["/absent/python"], "display_name": "", "language": "python"})
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MATPLOTLIBRC", str(spoiled / "matplotlibrc"))
+        patch.setenv("MPLBACKEND", "absent")
+        patch.setenv("JUPYTER_PATH", str(spoiled))
+        execute_notebooks(run, TEST_CONFIG, odd, print, SHOWING)
     return run
 
 

@@ -3,6 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
+from figures_lib.draw.style import style
 from figures_lib.runs.files import part_of, writing
 from figures_lib.runs.run import Run
 
@@ -16,7 +17,7 @@ def save_figure(run: Run, figure: Figure, name: str) -> Figure:
         StorageError: the disk is full or not writable.
     """
     folder = run.out / "figures"
-    with writing(folder), plt.rc_context({"svg.hashsalt": name}):
+    with writing(folder), style(), plt.rc_context({"svg.hashsalt": name}):
         folder.mkdir(parents=True, exist_ok=True)
         for suffix in ("png", "svg"):
             place = folder / f"{name}.{suffix}"

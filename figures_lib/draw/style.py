@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import matplotlib
 import matplotlib.pyplot as plt
 import torch
 from jaxtyping import Int
@@ -31,8 +32,13 @@ STYLE: dict[str, Any] = {
 
 @contextmanager
 def style() -> Iterator[None]:
-    """The look of every figure, as a context or a decorator."""
-    with plt.rc_context(STYLE):  # type: ignore[arg-type]
+    """The look of every figure, as a context or a decorator.
+
+    It starts from the defaults of matplotlib, not from a matplotlibrc of the user.
+    """
+    with plt.rc_context():
+        matplotlib.rcdefaults()
+        plt.rcParams.update(STYLE)  # type: ignore[arg-type]
         yield
 
 

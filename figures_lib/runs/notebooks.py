@@ -2,6 +2,7 @@
 
 import os
 import socket
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import default
@@ -29,11 +31,24 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
 class _Kernel(AsyncKernelManager):
-    """A kernel that is reached through Unix sockets.
+    """A kernel of the running Python, whatever the user has installed or set for others.
 
-    Free TCP ports are chosen before the kernel binds them. If another program takes one
-    meanwhile, the kernel dies, and its client waits for it for ever.
+    It is reached through Unix sockets: free TCP ports are chosen before the kernel binds them,
+    and if another program takes one meanwhile, the kernel dies, and its client waits for it for
+    ever. It draws by the defaults of matplotlib and with the backend of notebooks.
     """
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """This Python, not the one that a kernelspec of the same name may point to."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, **KERNEL)
+
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+        """Start it without the settings for matplotlib of the user."""
+        environment = {**options.pop("env", os.environ), "MATPLOTLIBRC": os.devnull}
+        environment.pop("MPLBACKEND", None)
+        await super().start_kernel(env=environment, **options)
 
     @default("transport")
     def _unix_sockets(self) -> str:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 from figures_lib.config import validated
 from figures_lib.errors import ConfigError
 from figures_lib.paths import ROOT
-from figures_lib.runs.files import read_json
+from figures_lib.runs.files import read_json, writing
 from figures_lib.runs.notebooks import NOTEBOOKS, RUN_HASH
 from figures_lib.runs.provenance import SHOWN
 
@@ -50,6 +51,7 @@ def build_site(run_folder: Path, html: Path) -> Path:
     Raises:
         ConfigError: the folder does not hold a complete run.
         SiteError: the build gave a warning or an error.
+        StorageError: the disk of temporary files is full or not writable.
     """
     missing = [
         name
@@ -62,10 +64,11 @@ def build_site(run_folder: Path, html: Path) -> Path:
             "execute `python -m figures_lib run` first"
         )
     _check_records(run_folder)
-    with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder)
-        _assemble(run_folder, source)
-        built = build_book(source)
+    with ExitStack() as stack:
+        with writing(Path(tempfile.gettempdir())):  # it may lie on another disk
+            source = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            _assemble(run_folder, source)
+            built = build_book(source)
         put_in_place(built, html)
     return html / "index.html"
 
