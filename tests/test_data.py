@@ -467,6 +467,25 @@ def test_a_transparent_gif_is_a_movie(tmp_path):
     assert read_movie(tmp_path / "a.gif", "m").shape == grey().shape
 
 
+def test_equal_images_of_a_gif_count(tmp_path):
+    """Pillow stores equal successive images once, for a longer time."""
+    movie = grey()[[0, 1, 1, 1, 2, 2, 3]]
+    images = [Image.fromarray(image) for image in movie]
+    images[0].save(tmp_path / "a.gif", save_all=True, append_images=images[1:], duration=40)
+    with Image.open(tmp_path / "a.gif") as stored:
+        assert stored.n_frames == 4
+    assert np.array_equal(read_movie(tmp_path / "a.gif", "m"), movie)
+
+
+def test_a_tiff_of_several_sizes_is_refused(tmp_path):
+    """A microscope may put a small picture in front of the movie."""
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for shape in ((4, 4), (5, 8, 8)):
+            writer.write(np.ones(shape, np.uint8), photometric="minisblack")
+    with pytest.raises(ConfigError, match="images of several sizes; give all of them one"):
+        read_movie(tmp_path / "a.tif", "m")
+
+
 def test_sound_may_last_longer_than_the_images(tmp_path):
     iio.imwrite(tmp_path / "a.mp4", grey(64)[..., :64], plugin="FFMPEG", fps=5)
     sound = ["-f", "lavfi", "-t", "10", "-i", "anullsrc", "-c:v", "copy"]

@@ -16,9 +16,11 @@ import tifffile
 
 from figures_lib.errors import ConfigError
 
+logger = logging.getLogger(__name__)
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our error alone is shown
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+MOST_SHOWN = 4  # times that an image of a GIF counts, on average
 LARGEST = 2**32  # movies must be smaller, by their file headers [bytes]
 TIFF_SUFFIXES = (".tif", ".tiff")
 COMPLETE = 0.9  # of the announced images; a video with fewer may be truncated
@@ -67,7 +69,9 @@ def _decode(path: Path, where: str) -> np.ndarray:
     if suffix == ".gif":
         _refuse_huge(_header_bytes([path], index=None), where)
         movie = _opaque(iio.imread(path, index=None, mode="RGBA"))
-        return _refuse_single(movie[0], where) if len(movie) == 1 else movie
+        if len(movie) == 1:
+            return _refuse_single(movie[0], where)
+        return movie.repeat(_times_shown(path, len(movie), where), 0)
     if suffix == ".mp4":
         return _read_video(path, where)
     if suffix in IMAGE_SUFFIXES:
@@ -135,6 +139,19 @@ def _read_image(file: Path, where: str) -> np.ndarray:
     if iio.improps(file).dtype.itemsize > 1:
         return _grey(iio.imread(file, index=0)[None])[0]
     return _grey(_opaque(iio.imread(file, index=0, mode="RGBA"))[None])[0]
+
+
+def _times_shown(path: Path, images: int, where: str) -> np.ndarray:
+    """How often each image of a GIF counts: writers store equal ones once, for longer."""
+    once = np.ones(images, int)
+    durations = [int(iio.immeta(path, index=k).get("duration", 0)) for k in range(images)]
+    if min(durations) <= 0:
+        return once
+    shown = np.array(durations) // math.gcd(*durations)
+    if shown.sum() <= MOST_SHOWN * images:
+        return shown
+    logger.warning("%s: images are shown for unlike times; each counts once", where)
+    return once
 
 
 def _opaque(pixels: np.ndarray) -> np.ndarray:
