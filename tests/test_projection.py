@@ -11,6 +11,9 @@ from figures_lib.infer import heldout
 from figures_lib.infer.diagnosis import diagnose
 from figures_lib.infer.examine import STEADY, agreement_of_halves, spread_of_messages
 from figures_lib.infer.projection import (
+    CREEPING,
+    SETTLED,
+    Projection,
     Receivers,
     curvature_of_neurons,
     curvature_of_pools,
@@ -150,6 +153,18 @@ def test_steps_find_what_sweeps_creep_towards():
     assert unexplained(data, found) < 0.02 * crept.loss
     one, other = found.connectivity.flatten(), weights.flatten()
     assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.99
+
+
+@pytest.mark.parametrize(("enough", "steps"), [(SETTLED, 7), (CREEPING, 2)])
+def test_steps_that_begin_slowly_are_not_taken_for_the_last(
+    problem, monkeypatch, enough, steps
+):
+    """The course on Figure 2: a straight line is nearly stationary."""
+    data, estimate, _ = problem
+    course = iter([0.98, 0.96, 0.92, 0.4, 0.1, 0.995, 0.999, 1.0])
+    monkeypatch.setattr(Projection, "step", lambda _: next(course))
+    taken = projected_steps(data, estimate, Pools(None, EVERYONE), 30, enough)
+    assert len(list(taken)) == steps
 
 
 def test_every_group_of_receivers_changes_its_own_functions(problem):

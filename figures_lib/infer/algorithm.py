@@ -23,7 +23,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from figures_lib.errors import InferenceError
-from figures_lib.infer import gauge
+from figures_lib.infer import gauge, projection
 from figures_lib.infer.anderson import accelerated_sweeps
 from figures_lib.infer.assembly import assemble
 from figures_lib.infer.descent import Frames, judged, train
@@ -301,7 +301,8 @@ def _share_transfer(state: State, settings: Inference) -> Iterator[State]:
         count = min(SWEEPS, settings.shared_sweeps)
         estimates = accelerated_sweeps(data, state.estimate, pools, count)
     else:
-        estimates = projected_steps(data, state.estimate, pools, settings.shared_sweeps)
+        most = settings.shared_sweeps
+        estimates = projected_steps(data, state.estimate, pools, most, projection.SETTLED)
     for estimate in estimates:
         yield State("shared", data, estimate)
 

@@ -44,8 +44,8 @@ ENOUGH = 24  # frames per neuron that a step reads, about
 ROUNDS = 8  # Gauss–Newton steps in Ω
 ATTEMPTS = 12  # ridges to try, each ten times the previous one
 DAMPING, LEAST_DAMPING = 1e-8, 1e-14  # of the diagonal of the Gauss–Newton matrix
-SETTLED = 0.99  # share of the loss: a step that leaves more is the last one
-CREEPING = 0.95  # and so is the second of two steps that leave more than this
+SETTLED = 0.99  # share of the loss: steps that leave more have arrived
+CREEPING = 0.95  # steps that leave more are not worth their time where they are long
 NOTHING = 1e-10  # of the variance of x': a smaller residual is none
 TRIALS = 5  # dampings of one step to try
 SILENT = 1e-6  # of the mean power: functions that matter less are held back as if they did
@@ -436,9 +436,9 @@ class Projection:
 
 
 def projected_steps(
-    data: Data, estimate: Estimate, pools: Pools, count: int
+    data: Data, estimate: Estimate, pools: Pools, count: int, enough: float = CREEPING
 ) -> Iterator[Estimate]:
-    """Yield the estimates after Gauss–Newton steps, until one gains next to nothing.
+    """Yield the estimates after Gauss–Newton steps, until these gain next to nothing.
 
     Only ψ, shared φ, and W of the receivers that determine them change; the loss is that of
     these receivers. :func:`solve_receivers` solves for the rest.
@@ -448,6 +448,8 @@ def projected_steps(
         estimate: where the first step starts.
         pools: which neurons share φ and ψ.
         count: number of steps, at most.
+        enough: share of the loss: the second of two steps that leave more is the last one. From
+            a straight line the first steps gain little, so that :data:`SETTLED` is due there.
     """
     projections = [
         Projection(data, estimate, group, pools) for group in range(len(estimate.receivers))
@@ -470,7 +472,7 @@ def projected_steps(
             loss=max(projection.loss for projection in projections),
         )
         yield estimate
-        if left > SETTLED or min(left, before) > CREEPING:
+        if left >= 1 or min(left, before) > enough:
             return
         before = left
 
