@@ -35,7 +35,6 @@ from figures_lib.studies.studies import (
     sweep_results,
 )
 
-METHODS = ("methods", "methods_figure2", "methods_continuum")
 ROWS = [
     {"run": "a", "k": 1, "seed": 0, "status": "done", "reason": None, "connectivity.r2": 0.2},
     {"run": "b", "k": 1, "seed": 1, "status": "done", "reason": None, "connectivity.r2": 0.6},
@@ -46,7 +45,7 @@ ROWS = [
 
 def test_every_study_has_a_file_and_one_at_the_published_size():
     names = {path.stem for path in SWEEPS.glob("*.yaml")}
-    others = {"test", "calibration", *METHODS}
+    others = {"test", "calibration", "methods", "methods_continuum"}
     assert names == {*STUDIES, *(f"{name}_paper" for name in STUDIES), *others}
 
 
@@ -145,7 +144,7 @@ def shipped(name):
 
 def test_shipped_results_are_those_of_their_sweeps():
     """Every run of the file, with the origin beside it."""
-    for name in ("calibration", *METHODS):
+    for name in ("calibration", "methods", "methods_continuum"):
         wanted = {point.name for point in load_study(SWEEPS / f"{name}.yaml").points}
         assert {row[NAME] for row in shipped(name)} == wanted, name
         origin = json.loads((SHIPPED / f"{name}.json").read_text())
@@ -165,7 +164,7 @@ def test_the_verdict_is_right_on_the_random_experiments():
     assert len(trusted) > 20 and len(done) - len(right) > 10  # it has to decide
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ["methods", "methods_continuum"])
 def test_both_methods_recover_the_weights(name):
     """The gradient gets better with time; least squares is better than it in less time."""
     done = [row for row in shipped(name) if row[STATUS] == Status.DONE]
@@ -205,7 +204,7 @@ def test_figures_and_tables_of_methods_and_verdicts():
     assert counts.rows[3][1] == str(len(rows) - len(done))
     table = study_tables.experiments(rows)
     assert len(table.rows) == len(rows) and table.rows[-1][-1] == "error: no memory"
-    recordings = {name: shipped(name) for name in METHODS}
+    recordings = {name: shipped(name) for name in ("methods", "methods_continuum")}
     axes = study_figures.methods(recordings).axes
     assert [ax.get_title() for ax in axes] == list(recordings)
     assert len(study_tables.methods(recordings).rows) == sum(map(len, recordings.values()))

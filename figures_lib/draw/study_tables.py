@@ -1,6 +1,5 @@
 """Tables of parameter studies: rows of ``results.csv`` as text for a notebook and the site."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from figures_lib.draw.benchmark_tables import Table
@@ -96,4 +95,4 @@ def experiments(rows: Sequence[Row]) -> Table:
 
 
 def _r2(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.4f}"
+    return "–" if value is None else f"{value:.4f}"
