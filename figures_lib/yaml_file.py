@@ -123,7 +123,7 @@ def value_of(text: str, name: str) -> Any:
     """The value that a text of the command line stands for.
 
     A text that begins with a bracket, a brace or a quote is YAML. Every other one is a number,
-    true, false, null, or itself: the name of a file may contain ``#`` and ``: ``.
+    true, false, null, or itself: the name of a file may contain a hash or a colon.
 
     Args:
         text: what was written.

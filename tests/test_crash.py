@@ -135,7 +135,9 @@ def test_one_thread_or_two():
     metrics = [score(recording, truth, model).metrics for model in (one, two)]
     for key, value in metrics[0].items():
         if isinstance(value, int | float):
-            value = pytest.approx(value, rel=1e-3, abs=1e-3)
+            # networks that are trained for a few steps are the least alike
+            close = 5e-3 if key.endswith("max_error") else 1e-3
+            value = pytest.approx(value, rel=close, abs=close)
         assert metrics[1][key] == value, key
 
 

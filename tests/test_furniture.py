@@ -35,6 +35,7 @@ from figures_lib.neurons.saturating import SaturatingNeuron
 from figures_lib.recording import Recording
 from figures_lib.runs.site import SiteError, build_book, launchable
 from figures_lib.simulate.truth import Truth
+from figures_lib.yaml_file import value_of
 
 EXTENSIONS = ROOT / "book" / "_ext"
 sys.path.append(str(EXTENSIONS))  # as jupyter-book does
@@ -429,7 +430,8 @@ def test_the_command_of_a_run_repeats_it(
     assert command in found
     if "figures_lib run" in found:
         options = command_parser().parse_args(shlex.split(found)[3:])
-        overrides = dict(text.split("=", 1) for text in options.overrides)
+        given = dict(text.split("=", 1) for text in options.overrides)
+        overrides = {key: value_of(text, key) for key, text in given.items()}
         assert load_experiment(ROOT / options.config, overrides) == wanted
 
 

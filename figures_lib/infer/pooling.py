@@ -102,6 +102,8 @@ class Functions:
         )
         explained = (own * (sent / power)[:, None]).T @ own
         total = torch.einsum("n,nqr->qr", sent, self.moments[members])
+        if not total.any():  # their activity never changes, or they reach no other
+            return total.new_zeros(len(total))
         factor = torch.linalg.cholesky(total - explained + _penalty(total))
         half = torch.linalg.solve_triangular(factor, explained, upper=False)
         ratio = torch.linalg.solve_triangular(factor, half.T, upper=False)
@@ -245,4 +247,5 @@ def _line(values: Tensor, of: Tensor, visits: Tensor) -> tuple[Tensor, Tensor]:
 
 def _penalty(normal: Float[Tensor, "spline spline"]) -> Float[Tensor, "spline spline"]:
     identity = torch.eye(len(normal), dtype=normal.dtype, device=normal.device)
-    return BENDING * normal.diagonal().mean() * (bending(identity) + 1e-3 * identity)
+    scale = normal.diagonal().mean().clamp_min(1e-30)  # of neurons that never change it is 0
+    return BENDING * scale * (bending(identity) + 1e-3 * identity)
