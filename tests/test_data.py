@@ -348,10 +348,10 @@ def test_finite_differences_carry_the_noise_of_the_recording(experiment, simulat
     assert torch.equal(change[-1], change[-2])  # the last frame has no successor
 
 
-def grey(side=8, images=5, most=255, dtype=np.uint8):
-    """Images of which every pixel is told apart from its neighbours and its reflection."""
-    values = np.random.default_rng(0).integers(0, most, (images, side, side + 2))
-    return values.astype(dtype)
+def grey(side=8):
+    """Five images of noise, of more columns than rows."""
+    shape = (5, side, side + 2)
+    return np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
 
 
 def _tiff(path, **about):

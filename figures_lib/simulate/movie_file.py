@@ -144,7 +144,8 @@ def _read_image(file: Path, where: str) -> np.ndarray:
 def _times_shown(path: Path, images: int, where: str) -> np.ndarray:
     """How often each image of a GIF counts: writers store equal ones once, for longer."""
     once = np.ones(images, int)
-    durations = [int(iio.immeta(path, index=k).get("duration", 0)) for k in range(images)]
+    with iio.imopen(path, "r", plugin="pillow") as file:  # opened once, read in its order
+        durations = [int(file.metadata(index=k).get("duration", 0)) for k in range(images)]
     if min(durations) <= 0:
         return once
     shown = np.array(durations) // math.gcd(*durations)
@@ -183,10 +184,9 @@ def _arranged(array: np.ndarray, axes: str, where: str) -> np.ndarray:
     """An array with named axes as (image, row, column), perhaps with colours at the end."""
     if "Q" in axes and array.ndim == 4 and array.shape[-1] in COLOURS:
         return array  # axes without a name: an array (image, row, column, colour) as stored
+    # tifffile writes three or four images as colours; photographs are integers
     if axes == "SYX" and array.dtype.kind == "f":
-        return (
-            array  # tifffile takes three or four images for colours; photographs are integers
-        )
+        return array
     colour = [k for k, name in enumerate(axes) if name == "S"]
     colour = colour or [k for k, name in enumerate(axes) if name == "C" and array.shape[k] <= 4]
     rows, columns = axes.index("Y"), axes.index("X")

@@ -72,12 +72,11 @@ def _read_archive(path: Path, neurons: int, where: str) -> np.ndarray:
     """The array, or the sparse matrix of SciPy, in an .npz file."""
     with zipfile.ZipFile(path) as archive:
         shapes = {name: _stored_shape(archive, name) for name in archive.namelist()}
-    sparse = "format.npy" in shapes
-    if not sparse:
+    if "format.npy" not in shapes:
         _check_shape(shapes[_only(list(shapes), neurons, where)], neurons, where)
-    with np.load(path, allow_pickle=False) as arrays:
-        if not sparse:
+        with np.load(path, allow_pickle=False) as arrays:
             return arrays[arrays.files[0]]
+    with np.load(path, allow_pickle=False) as arrays:
         _check_shape(tuple(map(int, arrays["shape"])), neurons, where)
     if max(map(math.prod, shapes.values())) > neurons**2 + 1:
         raise ConfigError(f"{where}: more entries than a matrix of this shape; write it again")
