@@ -71,7 +71,7 @@ WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, a
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
 FINE = 5e-7  # share of the variance of x': sweeps that leave less are the last ones
-SETTLED = 1e-3  # share of the loss: sweeps that change it by less, twice, are the last ones
+UNCHANGED = 1e-3  # share of the loss: sweeps that change it by less, twice, are the last ones
 UPDATES = 3  # times that shared φ are solved for in turn with the receivers
 ENTANGLED = 10.0  # median variance inflation factor from which sweeps would creep
 NEGLIGIBLE = 2e-6  # share of the variance of x': tables are no better than that
@@ -382,7 +382,7 @@ def until_settled(estimates: Iterator[Estimate]) -> Iterator[Estimate]:
     for estimate in estimates:
         yield estimate
         before, loss = loss, estimate.loss
-        settled, already = abs(loss - before) < SETTLED * loss, settled
+        settled, already = abs(loss - before) < UNCHANGED * loss, settled
         if loss <= FINE or (settled and already):
             return
 
