@@ -35,7 +35,7 @@ METRIC_KEYS = {
     *("identifiability.unresolved_neurons", "inference.method", "diagnosis.trusted"),
     *("diagnosis.reasons", "diagnosis.heldout_r2", "diagnosis.structure"),
     *("diagnosis.heldout_r2_tables", "diagnosis.saturated"),
-    *("diagnosis.halves_r2", "diagnosis.entanglement"),
+    *("diagnosis.halves_r2", "diagnosis.entanglement", "diagnosis.expected_r2"),
 }
 
 

@@ -217,6 +217,10 @@ def test_held_out_frames_are_never_fitted(total):
         ({"structure": 0.2}, ("misses 20 %",)),
         ({"structure": 1e-3, "entanglement": 500.0}, ("0.1 %", "magnify this 500 times")),
         ({"halves_r2": 0.5}, ("expected R² 0.50", "too short")),
+        # neither is much, but both together are
+        ({"halves_r2": 0.97, "entanglement": 240.0}, ("expected R² 0.95", "too much alike")),
+        ({"halves_r2": 0.98, "entanglement": 400.0}, ("expected R² 0.94", "400 times")),
+        ({"halves_r2": 0.97, "entanglement": 190.0}, ()),
         (
             {"halves_r2": 0.5, "entanglement": 900.0, "structure": 1e-6},
             ("too much alike",),

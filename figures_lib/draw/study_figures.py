@@ -108,7 +108,7 @@ def calibration(rows: Sequence[Row]) -> Figure:
     for trusted, form, colour in ((True, "o", TYPE_COLOURS[0]), (False, "x", TYPE_COLOURS[3])):
         some = [row for row in done(rows) if row["diagnosis.trusted"] == trusted]
         missed = [1 - row["connectivity.r2_gauge_free"] for row in some]
-        expected = [1 - (row["diagnosis.halves_r2"] or 0.0) for row in some]
+        expected = [1 - (row["diagnosis.expected_r2"] or 0.0) for row in some]
         label = f"{'trusted' if trusted else 'not trusted'}: {len(some)} results"
         ax.plot(
             *(np.clip(one, LEAST_MISS, 1) for one in (missed, expected)),
@@ -120,7 +120,7 @@ def calibration(rows: Sequence[Row]) -> Figure:
     ax.axvline(1 - RIGHT, color="0.5", lw=1)
     ax.text(1 - RIGHT, LEAST_MISS, f" R² = {RIGHT}", color="0.4", fontsize=8, va="bottom")
     ax.set(xscale="log", yscale="log", xlabel="1 − R² of W, scales fitted to the truth")
-    ax.set_ylabel("1 − R² of W that two halves lead to expect")
+    ax.set_ylabel("1 − R² of W expected without the truth")
     ax.legend(loc="upper left")
     return figure
 

@@ -85,7 +85,7 @@ def experiments(rows: Sequence[Row]) -> Table:
             reasons = "; ".join(row["diagnosis.reasons"])
             found = (
                 _r2(row["connectivity.r2_gauge_free"]),
-                _r2(row["diagnosis.halves_r2"]),
+                _r2(row["diagnosis.expected_r2"]),
                 "trusted" if row["diagnosis.trusted"] else f"not trusted: {reasons}",
             )
         else:

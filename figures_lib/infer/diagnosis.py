@@ -18,8 +18,7 @@ SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activit
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
 NETWORKS = 0.05  # share of that variance which networks may miss more than their tables
 STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
-MAGNIFIED = 0.03  # that share times the variance inflation factor: beyond, W may be biased
-HALVES = 0.95  # expected R² of W from which weights are trusted
+EXPECTED = 0.95  # R² of W to be expected, from which weights are trusted
 ALIKE = 30.0  # variance inflation factor from which the activities are to blame
 SHOWN = 8  # neurons that a reason lists
 
@@ -66,12 +65,6 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
             "no noise: the functions, the types or the field are wrong, or the recording is "
             "too short for them"
         )
-    elif evidence.structure * evidence.entanglement > MAGNIFIED:
-        reasons.append(
-            f"the model misses {100 * evidence.structure:.2g} % of the variance of x' that is "
-            "no noise, and activities are so much alike that the weights magnify this "
-            f"{evidence.entanglement:.0f} times"
-        )
     if evidence.heldout_r2_tables - evidence.heldout_r2 > NETWORKS:
         reasons.append(
             "the networks phi* and psi* do not reproduce the functions that W was solved with: "
@@ -79,7 +72,24 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
         )
     if math.isnan(evidence.halves_r2):
         reasons.append("the weights of halves of the recording were not compared")
-    elif evidence.halves_r2 < HALVES:
+    elif not evidence.expected_r2 >= EXPECTED:
+        reasons.extend(_doubts(recording, evidence))
+    return Diagnosis(reasons=tuple(reasons), **vars(evidence))
+
+
+def _doubts(recording: Recording, evidence: Evidence) -> list[str]:
+    """What makes the R² of W to be expected low: misfit, scatter or both."""
+    reasons = []
+    both = evidence.expected_r2
+    expected = f"(expected R² {evidence.halves_r2 if math.isnan(both) else both:.2f})"
+    least = (1 - EXPECTED) / 2  # the larger of two shares is at least half of their sum
+    if least < evidence.magnified and evidence.structure <= STRUCTURE:
+        reasons.append(
+            f"the model misses {100 * evidence.structure:.2g} % of the variance of x' that is "
+            "no noise, and activities are so much alike that the weights magnify this "
+            f"{evidence.entanglement:.0f} times {expected}"
+        )
+    if evidence.halves_r2 < 1 - least:
         causes = []
         if evidence.entanglement > ALIKE:
             causes.append("the activities of different neurons are too much alike")
@@ -90,10 +100,10 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
             causes.append(f"the messages of {names} hardly vary, because psi* is flat there")
         why = "; ".join(causes) or "the recording is too short for its noise"
         reasons.append(
-            "the weights inferred from the two halves of the recording disagree (expected R² "
-            f"{max(0.0, evidence.halves_r2):.2f}): {why}"
+            f"the weights inferred from the two halves of the recording disagree {expected}: "
+            f"{why}"
         )
-    return Diagnosis(reasons=tuple(reasons), **vars(evidence))
+    return reasons
 
 
 def identifiability(recording: Recording) -> dict[str, Any]:

@@ -81,6 +81,23 @@ class Evidence:
     entanglement: float = float("nan")
     saturated: tuple[int, ...] = ()
 
+    @property
+    def magnified(self) -> float:
+        """Share of the variance of W that the misfit may account for.
+
+        W takes up what the model misses. The variance inflation factor says how many times the
+        misfit, a share of the variance of x', comes back as a share of that of W.
+        """
+        return self.structure * self.entanglement
+
+    @property
+    def expected_r2(self) -> float:
+        """R² of W to be expected: its scatter and the misfit both take their share from 1.
+
+        NaN if either was not measured.
+        """
+        return max(self.halves_r2 - self.magnified, 0.0)  # in this order NaN stays NaN
+
 
 @dataclass(frozen=True)
 class Diagnosis(Evidence):

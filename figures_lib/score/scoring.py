@@ -118,6 +118,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
         "diagnosis.trusted": model.diagnosis.trusted,
         "diagnosis.reasons": list(model.diagnosis.reasons),
         **{f"diagnosis.{name}": value for name, value in evidence.items()},
+        "diagnosis.expected_r2": model.diagnosis.expected_r2,
         "diagnosis.saturated": list(model.diagnosis.saturated),
     }
     return Scores(
