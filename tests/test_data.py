@@ -258,7 +258,10 @@ def test_weights_of_low_rank():
     assert float(weights.std()) == pytest.approx(300**-0.5, rel=0.1)
 
 
-@pytest.mark.parametrize("suffix", ["npy", "NPY", "npz", "sparse.npz", "safetensors"])
+@pytest.mark.parametrize(
+    "suffix",
+    ["npy", "NPY", "npz", "named.npz", "sparse.npz", "safetensors", "named.safetensors"],
+)
 def test_connectivity_files(tmp_path, suffix):
     matrix = np.random.default_rng(0).normal(size=(6, 6)).astype(np.float32)
     path = tmp_path / f"w.{suffix}"
@@ -270,8 +273,11 @@ def test_connectivity_files(tmp_path, suffix):
         scipy.sparse.save_npz(path, scipy.sparse.csr_array(matrix))
     elif suffix == "npz":
         np.savez(path, w=matrix)
+    elif suffix == "named.npz":  # beside it the names of the neurons, and where they are
+        np.savez(path, names=np.array(list("abcdef")), W=matrix, where=np.ones((6, 2)))
     else:
-        save_file({"w": matrix}, path)
+        more = {"where": np.ones((6, 2))} if suffix.startswith("named") else {}
+        save_file(more | {"w": matrix}, path)
     weights = draw_connectivity(Connectivity(source=str(path)), 6, torch.Generator())
     np.fill_diagonal(matrix, 0)
     assert np.array_equal(weights.numpy(), matrix)
@@ -286,6 +292,14 @@ def test_connectivity_in_fortran_order(tmp_path):
     np.fill_diagonal(matrix, 0)
     assert np.array_equal(weights.numpy(), matrix.T)
     assert weights.is_contiguous()
+
+
+def test_of_several_arrays_one_alone_may_be_the_matrix(tmp_path):
+    path = tmp_path / "w.npz"
+    for arrays in ({"a": np.ones((6, 6)), "b": np.ones((6, 6))}, {"a": np.ones(6), "b": 1}):
+        np.savez(path, **arrays)
+        with pytest.raises(ConfigError, match=r"of its arrays are 6×6 \(it holds a \(6.*b \("):
+            draw_connectivity(Connectivity(source=str(path)), 6, torch.Generator())
 
 
 @pytest.mark.parametrize(
@@ -374,8 +388,15 @@ TIFFS = {  # how an array of grey images is stored
         np.concatenate([np.repeat(m[..., None], 3, -1), np.full_like(m, 9)[..., None]], -1)
     ),
     "time and channel": lambda m, p: _tiff(p, imagej=True, metadata={"axes": "TCYX"})(
-        np.repeat(m[:, None], 2, 1)
+        np.repeat(m[:, None], 3, 1)
     ),
+    "white is zero": lambda m, p: _tiff(p, photometric="miniswhite")(255 - m),
+    "turned": lambda m, p: _tiff(p, extratags=[(274, 3, 1, 6, True)])(
+        m.swapaxes(1, 2)[:, ::-1]
+    ),
+    "palette of imagej": lambda m, p: _tiff(
+        p, imagej=True, photometric="palette", colormap=np.zeros((3, 256), np.uint16)
+    )(m),
     "colours without names": lambda m, p: _tiff(p, photometric="minisblack")(
         np.repeat(m[..., None], 3, -1)
     ),
@@ -409,11 +430,82 @@ def test_a_lone_image_is_refused(tmp_path, name, pixels, about):
         read_movie(tmp_path / name, "m")
 
 
-def test_a_tiff_with_two_axes_of_images_is_refused(tmp_path):
-    stack = np.zeros((3, 4, 8, 8), np.uint8)
-    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": "TZYX"})
-    with pytest.raises(ConfigError, match="axes T of length 3, Z of length 4; keep one"):
+@pytest.mark.parametrize(("axes", "length"), [("TZYX", 4), ("TCYX", 2), ("TCYX", 5)])
+def test_a_tiff_with_two_axes_of_images_is_refused(tmp_path, axes, length):
+    stack = np.zeros((3, length, 8, 8), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", stack, imagej=True, metadata={"axes": axes})
+    said = f"axes T of length 3, {axes[1]} of length {length}; keep one"
+    with pytest.raises(ConfigError, match=said):
         read_movie(tmp_path / "a.tif", "m")
+
+
+def test_the_colours_of_a_palette_are_read_not_their_numbers(tmp_path):
+    colours = np.arange(256, dtype=np.uint16)[::-1].repeat(3).reshape(256, 3).T * 257
+    path = _tiff(tmp_path, photometric="palette", colormap=colours)(grey())
+    assert np.array_equal(read_movie(path, "m"), (255 - grey().astype(int)) * 257)
+
+
+@pytest.mark.parametrize(
+    ("turned", "seen"),
+    [
+        (1, [[0, 1, 2], [3, 4, 5]]),
+        (2, [[2, 1, 0], [5, 4, 3]]),
+        (3, [[5, 4, 3], [2, 1, 0]]),
+        (4, [[3, 4, 5], [0, 1, 2]]),
+        (5, [[0, 3], [1, 4], [2, 5]]),
+        (6, [[3, 0], [4, 1], [5, 2]]),
+        (7, [[5, 2], [4, 1], [3, 0]]),
+        (8, [[2, 5], [1, 4], [0, 3]]),
+    ],
+)
+@pytest.mark.parametrize("suffix", ["tif", "png"])
+def test_images_that_a_camera_stored_turned_are_upright(tmp_path, turned, seen, suffix):
+    folder = tmp_path / "m"
+    folder.mkdir()
+    image = np.arange(6, dtype=np.uint8).reshape(2, 3)
+    for number in range(2):
+        path = folder / f"{number}.{suffix}"
+        if suffix == "tif":
+            tifffile.imwrite(path, image, extratags=[(274, 3, 1, turned, True)])
+        else:
+            about = Image.Exif()
+            about[274] = turned
+            Image.fromarray(image).save(path, exif=about)
+    assert read_movie(folder, "m").tolist() == [seen, seen]
+
+
+def test_movies_of_other_layouts_and_types(tmp_path):
+    """Big-endian, in Fortran order, and of bits: what follows gets plain numbers."""
+    for name, stored in {
+        "big": grey().astype(">u2"),
+        "fortran": np.asfortranarray(grey()),
+        "bits": grey() > 100,
+        "float": np.asfortranarray(grey().astype(">f8")),
+    }.items():
+        np.save(tmp_path / f"{name}.npy", stored)
+        movie = read_movie(tmp_path / f"{name}.npy", "m")
+        assert np.array_equal(movie, stored), name
+        assert movie.flags.c_contiguous and torch.from_numpy(movie).shape == (5, 8, 10)
+
+
+@pytest.mark.parametrize("suffix", ["mov", "avi", "mkv", "webm"])
+def test_videos_in_other_containers(tmp_path, suffix):
+    iio.imwrite(tmp_path / "a.mp4", grey(64)[..., :64], plugin="FFMPEG", fps=5)
+    video = tmp_path / f"b.{suffix}"
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-i", tmp_path / "a.mp4", video]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+    assert read_movie(video, "m").shape == (5, 64, 64)
+
+
+def test_a_video_on_its_side_is_upright(tmp_path):
+    """As telephones store it; the images keep their order and number."""
+    iio.imwrite(tmp_path / "a.mp4", grey(64)[..., :48], plugin="FFMPEG", fps=5)
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", "-display_rotation", "90"]
+    command += ["-i", tmp_path / "a.mp4", "-c", "copy", tmp_path / "b.mp4"]
+    subprocess.run(command, stdin=subprocess.DEVNULL, check=True)
+    upright = read_movie(tmp_path / "b.mp4", "m").astype(int)
+    lying = read_movie(tmp_path / "a.mp4", "m").astype(int)
+    assert np.abs(upright - np.rot90(lying, 1, (1, 2))).mean() < 3
 
 
 def _saved(folder, images, modes):

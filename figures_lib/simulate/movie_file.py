@@ -13,13 +13,17 @@ import imageio.v3 as iio
 import imageio_ffmpeg
 import numpy as np
 import tifffile
+from PIL import ExifTags, Image
 
 from figures_lib.errors import ConfigError
 
 logger = logging.getLogger(__name__)
-logging.getLogger("tifffile").setLevel(logging.CRITICAL)  # our error alone is shown
+for _name in ("tifffile", "imageio_ffmpeg"):
+    logging.getLogger(_name).setLevel(logging.CRITICAL)  # our error alone is shown
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
+VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
+FORMATS = ".tif, .gif, .mp4, .mov, .avi, .mkv, .webm, .npy"
 MOST_SHOWN = 4  # times that an image of a GIF counts, on average
 LARGEST = 2**32  # movies must be smaller, by their file headers [bytes]
 TIFF_SUFFIXES = (".tif", ".tiff")
@@ -27,13 +31,24 @@ COMPLETE = 0.9  # of the announced images; a video with fewer may be truncated
 DEEP = 65535 // 255  # by which integers of 8 bits are multiplied beside such of 16 bits
 STRIP = 8  # rows from which an array of two to four columns is an image in colour
 COLOURS = (1, 2, 3, 4)  # components of a pixel: grey or colours, each perhaps with an alpha
+# How an image is stored: whether transposed, and then with its last row, or column, first.
+ORIENTATIONS = {
+    1: (False, False, False),
+    2: (False, False, True),
+    3: (False, True, True),
+    4: (False, True, False),
+    5: (True, False, False),
+    6: (True, False, True),
+    7: (True, True, True),
+    8: (True, True, False),
+}
 
 
 def read_movie(path: Path, where: str) -> np.ndarray:
     """The movie in a file or a folder, as finite numbers of shape (image, row, column).
 
     Args:
-        path: .tif, .gif, .mp4, .npy, or a folder of images.
+        path: a TIFF, GIF or .npy file, a video, or a folder of images.
         where: the start of every error message.
 
     Raises:
@@ -72,13 +87,11 @@ def _decode(path: Path, where: str) -> np.ndarray:
         if len(movie) == 1:
             return _refuse_single(movie[0], where)
         return movie.repeat(_times_shown(path, len(movie), where), 0)
-    if suffix == ".mp4":
+    if suffix in VIDEO_SUFFIXES:
         return _read_video(path, where)
     if suffix in IMAGE_SUFFIXES:
         return _refuse_single(iio.imread(path), where)
-    raise ConfigError(
-        f"{where}: unknown format {suffix!r}; use .tif, .gif, .mp4, .npy or a folder"
-    )
+    raise ConfigError(f"{where}: unknown format {suffix!r}; use {FORMATS} or a folder")
 
 
 def _refuse_single(image: np.ndarray, where: str) -> np.ndarray:
@@ -137,8 +150,19 @@ def _read_image(file: Path, where: str) -> np.ndarray:
             )
         return movie[0]
     if iio.improps(file).dtype.itemsize > 1:
-        return _grey(iio.imread(file, index=0)[None])[0]
-    return _grey(_opaque(iio.imread(file, index=0, mode="RGBA"))[None])[0]
+        image = iio.imread(file, index=0)
+    else:
+        image = _opaque(iio.imread(file, index=0, mode="RGBA"))
+    with Image.open(file) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    return _upright(_grey(image[None]), turned)[0]
+
+
+def _upright(movie: np.ndarray, turned: int) -> np.ndarray:
+    """Images as they are meant to be seen, of which a camera noted how it was held."""
+    transposed, rows, columns = ORIENTATIONS.get(turned, ORIENTATIONS[1])
+    movie = movie.swapaxes(1, 2) if transposed else movie
+    return movie[:, :: -1 if rows else 1, :: -1 if columns else 1]
 
 
 def _times_shown(path: Path, images: int, where: str) -> np.ndarray:
@@ -165,19 +189,36 @@ def _read_tiff(path: Path, where: str) -> tuple[np.ndarray, bool]:
     """The images of a TIFF file, and whether it holds just one.
 
     Its axes are read, not guessed: their names say which of them are rows and columns, which
-    are colours, and which is that of the images.
+    are colours, and which is that of the images. So are the meaning of its values, unless it
+    was written by ImageJ, which stores the measured values whatever it shows, and its
+    orientation.
 
     Returns:
         An array of shape (image, row, column) or (image, row, column, colour).
     """
     with tifffile.TiffFile(path) as file:
         _refuse_huge(sum(one.size * one.dtype.itemsize for one in file.series), where)
-        series = [(one.asarray(), one.axes) for one in file.series]
+        series = [
+            (one.asarray(), one.axes) if file.is_imagej else _shown(one) for one in file.series
+        ]
+        turned = file.pages.first.tags.valueof("Orientation", 1)
     parts = [_arranged(array, axes, where) for array, axes in series]
     if len({part.shape[1:] for part in parts}) > 1:
         raise ConfigError(f"{where}: images of several sizes; give all of them one size")
     movie = parts[0] if len(parts) == 1 else np.concatenate(parts)
-    return movie, len(parts) == 1 and series[0][0].size == movie[0].size
+    single = len(parts) == 1 and series[0][0].size == movie[0].size
+    return _upright(movie, turned), single
+
+
+def _shown(series: tifffile.TiffPageSeries) -> tuple[np.ndarray, str]:
+    """The values of a series as they are meant to be seen, large ones bright; and its axes."""
+    array, page = series.asarray(), series.keyframe
+    if page.photometric == tifffile.PHOTOMETRIC.PALETTE and page.colormap is not None:
+        return np.moveaxis(page.colormap[:, array], 0, -1), f"{series.axes}S"
+    if page.photometric == tifffile.PHOTOMETRIC.MINISWHITE and array.dtype.kind in "bu":
+        largest = 2**page.bitspersample - 1
+        return array ^ array.dtype.type(largest), series.axes
+    return array, series.axes
 
 
 def _arranged(array: np.ndarray, axes: str, where: str) -> np.ndarray:
@@ -188,7 +229,8 @@ def _arranged(array: np.ndarray, axes: str, where: str) -> np.ndarray:
     if axes == "SYX" and array.dtype.kind == "f":
         return array
     colour = [k for k, name in enumerate(axes) if name == "S"]
-    colour = colour or [k for k, name in enumerate(axes) if name == "C" and array.shape[k] <= 4]
+    if not colour and "C" in axes and array.shape[axes.index("C")] in COLOURS[2:]:
+        colour = [axes.index("C")]  # two channels are two recordings, not colours
     rows, columns = axes.index("Y"), axes.index("X")
     others = [k for k in range(array.ndim) if k not in (rows, columns, *colour)]
     long = [k for k in others if array.shape[k] > 1]
@@ -253,7 +295,9 @@ def _grey(movie: np.ndarray) -> np.ndarray:
 
 
 def _checked(movie: np.ndarray, where: str) -> np.ndarray:
-    """A finite numeric movie of shape (image, row, column)."""
+    """A finite numeric movie of shape (image, row, column), stored in this order."""
+    if movie.dtype.kind == "b":
+        movie = movie.astype(np.uint8)
     if movie.dtype.kind not in "iuf":
         raise ConfigError(f"{where}: values of type {movie.dtype}; store real numbers")
     movie = _grey(movie)
@@ -262,9 +306,9 @@ def _checked(movie: np.ndarray, where: str) -> np.ndarray:
             f"{where}: shape {movie.shape}; store an array of shape (image, row, column)"
         )
     if movie.dtype.kind in "iu":
-        return movie
+        return movie.astype(movie.dtype.newbyteorder("="), order="C", copy=False)
     with np.errstate(over="ignore"):  # values beyond float32 become infinite
-        movie = movie.astype(np.float32)
+        movie = movie.astype(np.float32, order="C")
     if not np.isfinite(movie).all():
         raise ConfigError(f"{where}: contains NaN or infinite values; replace them")
     return movie

@@ -2,7 +2,7 @@
 
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +21,10 @@ HEADERS = {  # readers of .npy headers, by format version
 
 
 def read_weights(path: Path, neurons: int) -> Float[Tensor, "neuron neuron"]:
-    """Read W from a .npy, .npz or .safetensors file of one N×N matrix.
+    """Read W from a .npy, .npz or .safetensors file.
 
-    An .npz file may hold a sparse matrix of SciPy.
+    Of several arrays in a file, one alone may be N×N. An .npz file may hold a sparse matrix of
+    SciPy.
 
     Args:
         path: of the file.
@@ -62,20 +63,20 @@ def _decode(path: Path, neurons: int, where: str) -> np.ndarray:
         return _read_archive(path, neurons, where)
     if suffix == ".safetensors":
         with safe_open(path, framework="numpy") as tensors:
-            name = _only(list(tensors.keys()), neurons, where)
-            _check_shape(tuple(tensors.get_slice(name).get_shape()), neurons, where)
-            return tensors.get_tensor(name)
+            keys = tensors.keys()
+            shapes = {name: tuple(tensors.get_slice(name).get_shape()) for name in keys}
+            return tensors.get_tensor(_square(shapes, neurons, where))
     raise ConfigError(f"{where}: unknown format; give a .npy, .npz or .safetensors file")
 
 
 def _read_archive(path: Path, neurons: int, where: str) -> np.ndarray:
     """The array, or the sparse matrix of SciPy, in an .npz file."""
     with zipfile.ZipFile(path) as archive:
-        shapes = {name: _stored_shape(archive, name) for name in archive.namelist()}
-    if "format.npy" not in shapes:
-        _check_shape(shapes[_only(list(shapes), neurons, where)], neurons, where)
+        members = [name for name in archive.namelist() if name.endswith(".npy")]
+        shapes = {name.removesuffix(".npy"): _stored_shape(archive, name) for name in members}
+    if "format" not in shapes:
         with np.load(path, allow_pickle=False) as arrays:
-            return arrays[arrays.files[0]]
+            return arrays[_square(shapes, neurons, where)]
     with np.load(path, allow_pickle=False) as arrays:
         _check_shape(tuple(map(int, arrays["shape"])), neurons, where)
     if max(map(math.prod, shapes.values())) > neurons**2 + 1:
@@ -88,12 +89,18 @@ def _stored_shape(archive: zipfile.ZipFile, name: str) -> tuple[int, ...]:
         return HEADERS[np.lib.format.read_magic(member)](member)[0]
 
 
-def _only(names: Sequence[str], neurons: int, where: str) -> str:
-    if len(names) != 1:
+def _square(shapes: Mapping[str, tuple[int, ...]], neurons: int, where: str) -> str:
+    """The name of the array that is the matrix: the only one, or the only one of its shape."""
+    fitting = [name for name, shape in shapes.items() if shape == (neurons, neurons)]
+    if len(shapes) == 1:
+        _check_shape(next(iter(shapes.values())), neurons, where)
+    elif len(fitting) != 1:
+        found = ", ".join(f"{name} {shape}" for name, shape in shapes.items()) or "nothing"
         raise ConfigError(
-            f"{where}: holds {len(names)} arrays; keep one {neurons}×{neurons} matrix"
+            f"{where}: {len(fitting)} of its arrays are {neurons}×{neurons} (it holds "
+            f"{found:.200}); keep one that is"
         )
-    return names[0]
+    return fitting[0]
 
 
 def _check_shape(shape: tuple[int, ...], neurons: int, where: str) -> None:
