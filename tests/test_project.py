@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from itertools import chain
@@ -77,3 +78,11 @@ def test_make_computes_every_study_of_the_book():
 def test_continuous_integration_runs_the_same_tests():
     script = (ROOT / ".ci" / "run").read_text()
     assert script.rstrip().endswith("make test")
+
+
+def test_without_the_modules_of_unix_one_line_says_so():
+    hidden = "import sys; sys.modules['resource'] = None; import figures_lib"
+    command = [sys.executable, "-c", hidden]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert answer.returncode and "needs Linux or macOS" in answer.stderr.splitlines()[-1]
+    assert "Linux or macOS" in (ROOT / "README.md").read_text()

@@ -9,7 +9,6 @@ match it is deleted and computed again.
 import hashlib
 import json
 import logging
-import resource
 import shutil
 import sys
 import tempfile
@@ -22,6 +21,11 @@ from typing import Any
 
 from figures_lib.errors import ConfigError
 from figures_lib.runs.files import abandoned, file_digest, owner, read_json, write_json, writing
+
+try:
+    import resource
+except ImportError:
+    raise ImportError("figures_lib needs Linux or macOS; on Windows, use WSL") from None
 
 RECORD = "done.json"
 logger = logging.getLogger(__name__)
