@@ -57,7 +57,11 @@ def bleak(tmp_path_factory: pytest.TempPathFactory) -> fl.Run:
     (stale / "kernel.json").write_text(
         json.dumps({"argv": ["/absent/python"], "display_name": "", "language": "python"})
     )
+    startup = spoiled / "profile_default" / "startup"
+    startup.mkdir(parents=True)
+    (startup / "00.py").write_text("raise SystemExit('a kernel that starts like this ends')")
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("IPYTHONDIR", str(spoiled))
         patch.setenv("MATPLOTLIBRC", str(spoiled / "matplotlibrc"))
         patch.setenv("MPLBACKEND", "absent")
         patch.setenv("JUPYTER_PATH", str(spoiled))

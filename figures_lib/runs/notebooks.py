@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -35,8 +36,11 @@ class _Kernel(AsyncKernelManager):
 
     It is reached through Unix sockets: free TCP ports are chosen before the kernel binds them,
     and if another program takes one meanwhile, the kernel dies, and its client waits for it for
-    ever. It draws by the defaults of matplotlib and with the backend of notebooks.
+    ever. It draws by the defaults of matplotlib and with the backend of notebooks, and runs no
+    start-up file of IPython.
     """
+
+    _profiles: tempfile.TemporaryDirectory[str] | None = None
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -45,10 +49,18 @@ class _Kernel(AsyncKernelManager):
         return KernelSpec(argv=command, **KERNEL)
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        """Start it without the settings for matplotlib of the user."""
-        environment = {**options.pop("env", os.environ), "MATPLOTLIBRC": os.devnull}
+        """Start it without the settings of the user for matplotlib and IPython."""
+        self._profiles = tempfile.TemporaryDirectory(prefix="ipython-")
+        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": self._profiles.name}
+        environment = {**options.pop("env", os.environ), **own}
         environment.pop("MPLBACKEND", None)
         await super().start_kernel(env=environment, **options)
+
+    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
+        """Remove its profiles with all else that it leaves."""
+        await super().cleanup_resources(restart)
+        if self._profiles:
+            self._profiles.cleanup()
 
     @default("transport")
     def _unix_sockets(self) -> str:
