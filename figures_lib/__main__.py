@@ -21,7 +21,7 @@ from figures_lib.errors import (
 )
 from figures_lib.infer.shards import joined
 from figures_lib.model.inferred import SweepReport
-from figures_lib.paths import find_input
+from figures_lib.paths import find_input, user_path
 from figures_lib.runs.files import exclusive, write_json, writing
 from figures_lib.runs.notebooks import execute_notebooks, summarise
 from figures_lib.runs.provenance import machine
@@ -114,28 +114,29 @@ def command_parser() -> argparse.ArgumentParser:
     )
     sweep.set_defaults(command=_sweep)
     build = commands.add_parser("build", help="build the site from an executed run")
-    build.add_argument("--run", required=True, type=Path, help="folder of the run")
+    build.add_argument("--run", required=True, type=user_path, help="folder of the run")
     build.add_argument(
         "--out", type=_folder, default=Path("_build/html"), help="folder of the site"
     )
     build.set_defaults(command=_build)
     bench = commands.add_parser("bench", help="measure speed, memory and accuracy")
     bench.add_argument("--quick", action="store_true", help="small sizes: about a minute")
-    bench.add_argument("--json", required=True, type=Path, help="file of the results")
+    bench.add_argument("--json", required=True, type=user_path, help="file of the results")
     bench.set_defaults(command=_bench)
     return parser
 
 
 def _folder(text: str) -> Path:
     """A path at which a folder is, or can be made."""
+    folder = user_path(text)
     try:
-        taken = Path(text).exists() and not Path(text).is_dir()
+        taken = folder.exists() and not folder.is_dir()
     except OSError as error:  # a name that is too long
         problem = f"{text:.80}…: {error.strerror}; name another folder"
         raise argparse.ArgumentTypeError(problem) from None
     if taken:
         raise argparse.ArgumentTypeError(f"{text} is a file; name a folder")
-    return Path(text)
+    return folder
 
 
 def _opened(options: argparse.Namespace) -> tuple[Run, dict[str, Any]]:

@@ -7,6 +7,14 @@ from figures_lib.errors import ConfigError
 ROOT = Path(__file__).resolve().parent.parent
 
 
+def user_path(path: str | Path) -> Path:
+    """A path that a user names; ~ is the home folder, where the shell has left it."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # ~ and the name of nobody: that of a file
+        return Path(path)
+
+
 def find_input(path: str | Path) -> Path:
     """Find a file that a user names.
 
@@ -19,7 +27,8 @@ def find_input(path: str | Path) -> Path:
     Raises:
         ConfigError: the operating system rejects the name, for example as too long.
     """
-    path, elsewhere = Path(path), ROOT / path
+    path = user_path(path)
+    elsewhere = ROOT / path
     try:
         return elsewhere if elsewhere.exists() and not path.exists() else path
     except OSError as error:

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, ClassVar
 
+import numpy as np
 import yaml
 
 from figures_lib.errors import ConfigError, shown
@@ -149,11 +150,18 @@ def set_key(tree: dict[str, Any], dotted: str, value: Any) -> None:
     Args:
         tree: changed in place; missing mappings are created.
         dotted: e.g. ``neuron_types.0.width``; a list item is named by its index.
-        value: taken as it is; see :func:`value_of` for a text of the command line.
+        value: taken as it is; see :func:`value_of` for a text of the command line. A mapping
+            sets its own keys and leaves the others. Numbers of NumPy and paths become plain.
 
     Raises:
         ConfigError: the key does not fit the tree.
     """
+    if isinstance(value, Mapping):
+        for key, item in value.items():
+            set_key(tree, f"{dotted}.{key}", item)
+        return
+    if isinstance(value, np.generic | PurePath):
+        value = value.item() if isinstance(value, np.generic) else str(value)
     *parents, last = dotted.split(".")
     node: Any = tree
     for part in parents:

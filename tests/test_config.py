@@ -1,13 +1,17 @@
 import json
+from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, TEST_CONFIG
 from hypothesis import given
 from hypothesis import strategies as st
 
+from figures_lib.__main__ import command_parser
 from figures_lib.config import Experiment, change_experiment, load_experiment
 from figures_lib.errors import ConfigError
+from figures_lib.paths import find_input
 from figures_lib.yaml_file import read_overrides, read_yaml, value_of
 
 
@@ -26,6 +30,31 @@ def test_overrides_reach_lists_and_sections():
     changed = load_experiment(TEST_CONFIG, {"neuron_types.1.width": 3, "simulation.noise": 0.5})
     assert changed.neuron_types[1].width == 3.0
     assert changed.simulation.noise == 0.5
+
+
+def test_a_mapping_sets_its_own_keys_and_leaves_the_others():
+    """A section used to be replaced, and the rest of it fell back to the published size."""
+    given = {"simulation": {"noise": 0.5}, "neuron_types.1": {"width": 3}}
+    dotted = {"simulation.noise": 0.5, "neuron_types.1.width": 3}
+    assert load_experiment(TEST_CONFIG, given) == load_experiment(TEST_CONFIG, dotted)
+
+
+def test_what_a_loop_over_an_array_gives_is_a_value():
+    values = {"seed": np.arange(4)[3], "simulation.noise": np.float32(0.5)}
+    values["external_input.source"] = Path("a") / "b.tif"
+    changed = load_experiment(TEST_CONFIG, values)
+    assert (changed.seed, changed.simulation.noise) == (3, 0.5)
+    assert changed.external_input.source == "a/b.tif"
+    with pytest.raises(ConfigError, match="valid number"):
+        load_experiment(TEST_CONFIG, {"simulation.noise": np.bool_(True)})
+
+
+def test_the_home_folder_is_found_where_the_shell_has_not_named_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert find_input("~/movie.tif") == tmp_path / "movie.tif"
+    assert find_input("~nobody-of-this-name/m.tif") == Path("~nobody-of-this-name/m.tif")
+    options = command_parser().parse_args(["build", "--run", "~/r", "--out", "~/site"])
+    assert (options.run, options.out) == (tmp_path / "r", tmp_path / "site")
 
 
 def test_a_change_leaves_the_experiment_as_it_was(experiment):
