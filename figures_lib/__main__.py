@@ -15,6 +15,7 @@ from figures_lib.bench.plans import FULL, QUICK
 from figures_lib.errors import (
     ConfigError,
     InferenceError,
+    NotebookError,
     OneLineError,
     SimulationError,
     StorageError,
@@ -189,6 +190,8 @@ def _sweep(options: argparse.Namespace) -> int:
             print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
         except PapermillExecutionError as error:  # the runs themselves are complete
             print(f"no summary: {error.ename}: {error.evalue}", file=sys.stderr)
+        except NotebookError as error:
+            print(f"no summary: {error}", file=sys.stderr)
     failed = [row[NAME] for row in rows if row[STATUS] != Status.DONE]
     if failed:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""

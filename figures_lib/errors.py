@@ -39,6 +39,10 @@ class StorageError(OneLineError, RuntimeError):
     """The disk is full or not writable; the message names the path and the remedy."""
 
 
+class NotebookError(OneLineError, RuntimeError):
+    """A notebook did not run to its end, for no fault of a cell; the message says why."""
+
+
 def shown(value: Any, width: int) -> str:
     """The beginning of a value, for an error message.
 

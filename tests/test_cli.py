@@ -18,7 +18,7 @@ from test_batch import until
 
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
-from figures_lib.errors import StorageError
+from figures_lib.errors import NotebookError, StorageError
 from figures_lib.runs import notebooks, site
 from figures_lib.runs.files import LOCK
 from figures_lib.runs.notebooks import NOTEBOOKS
@@ -196,3 +196,16 @@ def test_inputs_named_from_another_folder_reach_the_notebooks(tmp_path, monkeypa
     assert (ROOT / source).resolve() == tmp_path / "movie.npy"
     assert not Path(given["config"]).is_absolute()
     assert ROOT / given["config"] == TEST_CONFIG
+
+
+def test_a_kernel_that_is_killed_is_one_line_with_a_remedy(tmp_path, monkeypatch):
+    """As the operating system kills one when memory runs out."""
+    fatal = nbformat.v4.new_code_cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    about = {"kernelspec": notebooks.KERNEL}
+    notebook = nbformat.v4.new_notebook(cells=[fatal], metadata=about)
+    nbformat.write(notebook, tmp_path / "fatal.ipynb")
+    monkeypatch.setattr(notebooks, "SUMMARY", tmp_path / "fatal.ipynb")
+    (tmp_path / "sweep").mkdir()
+    with pytest.raises(NotebookError, match="^fatal did not run .* memory ran out; free some"):
+        notebooks.summarise(tmp_path / "sweep" / "results.csv")
+    assert not list((tmp_path / "sweep").iterdir())

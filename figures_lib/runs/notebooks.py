@@ -18,6 +18,7 @@ from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import default
 
 from figures_lib.config import input_files
+from figures_lib.errors import NotebookError
 from figures_lib.paths import ROOT
 from figures_lib.runs.files import part_of
 from figures_lib.runs.run import Run
@@ -28,6 +29,7 @@ SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget
 LONGEST_SOCKET = 100  # characters of the path of a Unix socket, about
+SLOWEST_START = 300  # of a kernel, on a busy machine or from a slow disk [s]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -89,6 +91,7 @@ def execute_notebooks(
 
     Raises:
         papermill.exceptions.PapermillExecutionError: a cell failed.
+        NotebookError: the kernel did not start, or ended.
     """
     folder = run.out / "notebooks"
     inputs = input_files(run.experiment)
@@ -118,6 +121,7 @@ def summarise(results: Path) -> Path:
 
     Raises:
         papermill.exceptions.PapermillExecutionError: a cell failed.
+        NotebookError: the kernel did not start, or ended.
     """
     target = results.with_name("summary.ipynb")
     _execute(SUMMARY, target, {"results": results.name}, results.parent)
@@ -142,6 +146,7 @@ def _execute(
             kernel_manager_class=_Kernel,
             cwd=str(folder),
             progress_bar=False,
+            start_timeout=SLOWEST_START,
             extra_arguments=["--log-level=CRITICAL"],  # its interrupt is not an error
         )
         notebook.metadata["kernelspec"] = KERNEL  # papermill keeps the author's
@@ -150,6 +155,11 @@ def _execute(
         drop_widgets(notebook)
         papermill.iorw.write_ipynb(notebook, str(part))
         part.replace(target)
+    except RuntimeError as error:  # of the client: no word from the kernel
+        raise NotebookError(
+            f"{source.stem} did not run to its end ({error}): most often memory ran out; free "
+            "some and run the same command again, which continues"
+        ) from None
     finally:
         part.unlink(missing_ok=True)
 
