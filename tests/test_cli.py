@@ -205,7 +205,10 @@ def test_a_kernel_that_is_killed_is_one_line_with_a_remedy(tmp_path, monkeypatch
     notebook = nbformat.v4.new_notebook(cells=[fatal], metadata=about)
     nbformat.write(notebook, tmp_path / "fatal.ipynb")
     monkeypatch.setattr(notebooks, "SUMMARY", tmp_path / "fatal.ipynb")
-    (tmp_path / "sweep").mkdir()
+    for folder in ("sweep", "kernels"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "kernels"))
     with pytest.raises(NotebookError, match="^fatal did not run .* memory ran out; free some"):
         notebooks.summarise(tmp_path / "sweep" / "results.csv")
-    assert not list((tmp_path / "sweep").iterdir())
+    for folder in ("sweep", "kernels"):  # no sockets in either, no part of a notebook
+        assert not list((tmp_path / folder).iterdir())

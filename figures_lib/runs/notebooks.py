@@ -14,7 +14,6 @@ import nbformat
 import papermill
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
-from jupyter_core.paths import jupyter_runtime_dir
 from traitlets import default
 
 from figures_lib.config import input_files
@@ -28,7 +27,7 @@ NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play", 
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget
-LONGEST_SOCKET = 100  # characters of the path of a Unix socket, about
+LONGEST_SOCKET = 90  # characters of the path of a Unix socket, without its number
 SLOWEST_START = 300  # of a kernel, on a busy machine or from a slow disk [s]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
@@ -36,13 +35,15 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 class _Kernel(AsyncKernelManager):
     """A kernel of the running Python, whatever the user has installed or set for others.
 
-    It is reached through Unix sockets: free TCP ports are chosen before the kernel binds them,
-    and if another program takes one meanwhile, the kernel dies, and its client waits for it for
-    ever. It draws by the defaults of matplotlib and with the backend of notebooks, and runs no
-    start-up file of IPython.
+    It is reached through Unix sockets in a temporary folder of its own: free TCP ports are
+    chosen before the kernel binds them, and if another program takes one meanwhile, the kernel
+    dies, and its client waits for it for ever. It draws by the defaults of matplotlib and with
+    the backend of notebooks, and runs no start-up file of IPython.
     """
 
-    _profiles: tempfile.TemporaryDirectory[str] | None = None
+    def __init__(self, **options: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
+        super().__init__(**options)
 
     @property
     def kernel_spec(self) -> KernelSpec:
@@ -52,21 +53,24 @@ class _Kernel(AsyncKernelManager):
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         """Start it without the settings of the user for matplotlib and IPython."""
-        self._profiles = tempfile.TemporaryDirectory(prefix="ipython-")
-        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": self._profiles.name}
+        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": self._folder.name}
         environment = {**options.pop("env", os.environ), **own}
         environment.pop("MPLBACKEND", None)
         await super().start_kernel(env=environment, **options)
 
     async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
-        """Remove its profiles with all else that it leaves."""
+        """Remove its folder with all else that it leaves."""
         await super().cleanup_resources(restart)
-        if self._profiles:
-            self._profiles.cleanup()
+        if not restart:
+            self._folder.cleanup()
+
+    @default("connection_file")
+    def _in_its_folder(self) -> str:
+        return str(Path(self._folder.name, "kernel.json"))  # the sockets lie beside it
 
     @default("transport")
     def _unix_sockets(self) -> str:
-        fits = len(jupyter_runtime_dir()) + len("/kernel-.json-ipc-1") + 36 < LONGEST_SOCKET
+        fits = len(self.connection_file) < LONGEST_SOCKET
         return "ipc" if fits and hasattr(socket, "AF_UNIX") else "tcp"
 
 
