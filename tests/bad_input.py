@@ -125,6 +125,15 @@ def uneven_images(path: Path) -> None:
         iio.imwrite(path / f"{side}.png", np.zeros((side, 4), np.uint8))
 
 
+def photograph(path: Path) -> None:
+    iio.imwrite(path, np.zeros((64, 48, 3), np.uint8))
+
+
+def two_channels(path: Path) -> None:
+    about = {"imagej": True, "metadata": {"axes": "TCYX"}}
+    tifffile.imwrite(path, np.ones((3, 2, 8, 8), np.uint8), **about)
+
+
 def huge_npz(path: Path) -> None:
     header((2**18, 2**18))(path.with_suffix(".npy"))
     with zipfile.ZipFile(path, "w") as archive:
@@ -394,7 +403,10 @@ CASES = [
     Case(
         "one image in place of a movie", "shape", source(MOVIE, "m.npy", array(np.ones((4, 4))))
     ),
-    Case("a movie of unknown format", "unknown format", source(MOVIE, "m.avi", content(b"1"))),
+    Case("a movie of unknown format", "unknown format", source(MOVIE, "m.pdf", content(b"1"))),
+    Case("text in place of a video", MOVIE, source(MOVIE, "m.mp4", content(b"text"))),
+    Case("a photograph in place of a movie", "one image", source(MOVIE, "m.png", photograph)),
+    Case("a movie of two channels", "C of length 2", source(MOVIE, "m.tif", two_channels)),
     Case("a folder without images", "no images", source(MOVIE, "m", Path.mkdir)),
     Case("images of different sizes", "shape", source(MOVIE, "m", uneven_images)),
     Case(
@@ -431,7 +443,16 @@ CASES = [
         source(WEIGHTS, "w.safetensors", huge_safetensors),
     ),
     Case("weights cut short", WEIGHTS, source(WEIGHTS, "w.safetensors", cut_safetensors)),
-    Case("two matrices in one file", "2 arrays", source(WEIGHTS, "w.safetensors", two_arrays)),
+    Case(
+        "two matrices in one file",
+        "arrays are 64",
+        source(WEIGHTS, "w.safetensors", two_arrays),
+    ),
+    Case(
+        "vectors in place of weights",
+        "0 of its arrays are 64",
+        source(WEIGHTS, "w.npz", lambda path: np.savez(path, a=np.ones(64), b=np.ones(3))),
+    ),
     Case("weights of unknown format", "unknown", source(WEIGHTS, "w.csv", content(b"1,2"))),
     Case("a file in place of the results", "--out", output(file_in_the_way)),
     Case(
