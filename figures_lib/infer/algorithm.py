@@ -362,7 +362,10 @@ def _by_type(
 def _solve_rest(
     data: Data, estimate: Estimate, pools: Pools, count: int, joint: bool
 ) -> Iterator[Estimate]:
-    """All unknowns of all receivers: by sweeps or, where these would creep, at once."""
+    """All unknowns of all receivers: by sweeps or, where these would creep, at once.
+
+    The latter is repeated for φ, which types share, as long as it changes the loss.
+    """
     if not joint:
         yield from until_settled(accelerated_sweeps(data, estimate, pools, count))
         return
@@ -372,8 +375,11 @@ def _solve_rest(
             drive = network_inputs(data, estimate)
             update = solve_update(data, estimate, drive, pools.update)
             estimate = replace(estimate, update=update)
-        estimate = replace(estimate, loss=unexplained(data, estimate))
+        before, loss = estimate.loss, unexplained(data, estimate)
+        estimate = replace(estimate, loss=loss)
         yield estimate
+        if abs(before - loss) < UNCHANGED * before:
+            return
 
 
 def until_settled(estimates: Iterator[Estimate]) -> Iterator[Estimate]:
