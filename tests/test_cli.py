@@ -21,6 +21,7 @@ from figures_lib.__main__ import main
 from figures_lib.errors import NotebookError, StorageError
 from figures_lib.runs import notebooks, site
 from figures_lib.runs.files import LOCK
+from figures_lib.runs.kernel import KERNEL
 from figures_lib.runs.notebooks import NOTEBOOKS
 
 
@@ -201,7 +202,7 @@ def test_inputs_named_from_another_folder_reach_the_notebooks(tmp_path, monkeypa
 def test_a_kernel_that_is_killed_is_one_line_with_a_remedy(tmp_path, monkeypatch):
     """As the operating system kills one when memory runs out."""
     fatal = nbformat.v4.new_code_cell("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
-    about = {"kernelspec": notebooks.KERNEL}
+    about = {"kernelspec": KERNEL}
     notebook = nbformat.v4.new_notebook(cells=[fatal], metadata=about)
     nbformat.write(notebook, tmp_path / "fatal.ipynb")
     monkeypatch.setattr(notebooks, "SUMMARY", tmp_path / "fatal.ipynb")

@@ -1,20 +1,13 @@
 """Execution of the notebooks by papermill."""
 
+from __future__ import annotations
+
 import os
-import socket
-import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
-
-import nbformat
-import papermill
-from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.manager import AsyncKernelManager
-from traitlets import default
+from typing import TYPE_CHECKING, Any
 
 from figures_lib.config import input_files
 from figures_lib.errors import NotebookError
@@ -22,56 +15,15 @@ from figures_lib.paths import ROOT
 from figures_lib.runs.files import part_of
 from figures_lib.runs.run import Run
 
+if TYPE_CHECKING:
+    from nbformat import NotebookNode
+
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play", "10_methods")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget
-LONGEST_SOCKET = 90  # characters of the path of a Unix socket, without its number
 SLOWEST_START = 300  # of a kernel, on a busy machine or from a slow disk [s]
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
-
-
-class _Kernel(AsyncKernelManager):
-    """A kernel of the running Python, whatever the user has installed or set for others.
-
-    It is reached through Unix sockets in a temporary folder of its own: free TCP ports are
-    chosen before the kernel binds them, and if another program takes one meanwhile, the kernel
-    dies, and its client waits for it for ever. It draws by the defaults of matplotlib and with
-    the backend of notebooks, and runs no start-up file of IPython.
-    """
-
-    def __init__(self, **options: Any) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
-        super().__init__(**options)
-
-    @property
-    def kernel_spec(self) -> KernelSpec:
-        """This Python, not the one that a kernelspec of the same name may point to."""
-        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
-        return KernelSpec(argv=command, **KERNEL)
-
-    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
-        """Start it without the settings of the user for matplotlib and IPython."""
-        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": self._folder.name}
-        environment = {**options.pop("env", os.environ), **own}
-        environment.pop("MPLBACKEND", None)
-        await super().start_kernel(env=environment, **options)
-
-    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
-        """Remove its folder with all else that it leaves."""
-        await super().cleanup_resources(restart)
-        if not restart:
-            self._folder.cleanup()
-
-    @default("connection_file")
-    def _in_its_folder(self) -> str:
-        return str(Path(self._folder.name, "kernel.json"))  # the sockets lie beside it
-
-    @default("transport")
-    def _unix_sockets(self) -> str:
-        fits = len(self.connection_file) < LONGEST_SOCKET
-        return "ipc" if fits and hasattr(socket, "AF_UNIX") else "tcp"
 
 
 def execute_notebooks(
@@ -140,6 +92,11 @@ def _execute(
     about: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Execute one notebook in a folder; ``target`` appears only when it is complete."""
+    # imported late: they take two seconds, which every notebook would wait for
+    import papermill
+
+    from figures_lib.runs.kernel import KERNEL, Kernel
+
     part = part_of(target)
     try:
         notebook = papermill.execute_notebook(
@@ -147,7 +104,7 @@ def _execute(
             _literal(part),
             parameters=parameters,
             kernel_name=KERNEL["name"],
-            kernel_manager_class=_Kernel,
+            kernel_manager_class=Kernel,
             cwd=str(folder),
             progress_bar=False,
             start_timeout=SLOWEST_START,
@@ -173,7 +130,7 @@ def _literal(path: Path) -> str:
     return str(path).replace("{", "{{").replace("}", "}}")
 
 
-def drop_widgets(notebook: nbformat.NotebookNode) -> None:
+def drop_widgets(notebook: NotebookNode) -> None:
     """Remove widgets, whose kernel has ended; their still pictures stay."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:

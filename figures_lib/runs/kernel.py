@@ -1,0 +1,57 @@
+"""The kernel that executes notebooks: the running Python, without settings of the user."""
+
+import os
+import socket
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.kernelspec import KernelSpec
+from jupyter_client.manager import AsyncKernelManager
+from traitlets import default
+
+LONGEST_SOCKET = 90  # characters of the path of a Unix socket, without its number
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+
+
+class Kernel(AsyncKernelManager):
+    """A kernel of the running Python, whatever the user has installed or set for others.
+
+    It is reached through Unix sockets in a temporary folder of its own: free TCP ports are
+    chosen before the kernel binds them, and if another program takes one meanwhile, the kernel
+    dies, and its client waits for it for ever. It draws by the defaults of matplotlib and with
+    the backend of notebooks, and runs no start-up file of IPython.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
+        super().__init__(**options)
+
+    @property
+    def kernel_spec(self) -> KernelSpec:
+        """This Python, not the one that a kernelspec of the same name may point to."""
+        command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+        return KernelSpec(argv=command, **KERNEL)
+
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
+        """Start it without the settings of the user for matplotlib and IPython."""
+        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": self._folder.name}
+        environment = {**options.pop("env", os.environ), **own}
+        environment.pop("MPLBACKEND", None)
+        await super().start_kernel(env=environment, **options)
+
+    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
+        """Remove its folder with all else that it leaves."""
+        await super().cleanup_resources(restart)
+        if not restart:
+            self._folder.cleanup()
+
+    @default("connection_file")
+    def _in_its_folder(self) -> str:
+        return str(Path(self._folder.name, "kernel.json"))  # the sockets lie beside it
+
+    @default("transport")
+    def _unix_sockets(self) -> str:
+        fits = len(self.connection_file) < LONGEST_SOCKET
+        return "ipc" if fits and hasattr(socket, "AF_UNIX") else "tcp"
