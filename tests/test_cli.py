@@ -19,7 +19,7 @@ from test_batch import until
 from figures_lib import __main__ as command_line
 from figures_lib.__main__ import main
 from figures_lib.errors import NotebookError, StorageError
-from figures_lib.runs import notebooks, site
+from figures_lib.runs import files, notebooks, site
 from figures_lib.runs.files import LOCK
 from figures_lib.runs.kernel import KERNEL
 from figures_lib.runs.notebooks import NOTEBOOKS
@@ -213,3 +213,13 @@ def test_a_kernel_that_is_killed_is_one_line_with_a_remedy(tmp_path, monkeypatch
         notebooks.summarise(tmp_path / "sweep" / "results.csv")
     for folder in ("sweep", "kernels"):  # no sockets in either, no part of a notebook
         assert not list((tmp_path / folder).iterdir())
+
+
+def test_a_file_elsewhere_that_cannot_be_written_is_named(tmp_path):
+    """Not the folder of the results, which has room."""
+    (tmp_path / "taken").write_text("")
+    with (
+        pytest.raises(StorageError, match="taken/scratch: cannot be written"),
+        files.writing(tmp_path / "results"),
+    ):
+        (tmp_path / "taken" / "scratch").mkdir()

@@ -49,9 +49,18 @@ def writing(place: Path) -> Iterator[None]:
         if reason is None:
             raise
         raise StorageError(
-            f"{place}: cannot be written ({reason}); free some space or name another folder, "
-            "then run the same command again"
+            f"{_refused(error, place)}: cannot be written ({reason}); free some space or name "
+            "another folder, then run the same command again"
         ) from None
+
+
+def _refused(error: Exception, place: Path) -> Path:
+    """What could not be written: the place, unless the error names a file elsewhere."""
+    named = getattr(error, "filename", None)
+    if not isinstance(named, str):
+        return place
+    file, folder = Path(named).absolute(), place.absolute()
+    return place if file.is_relative_to(folder) or folder.is_relative_to(file) else file
 
 
 @contextmanager
