@@ -33,6 +33,7 @@ SAMPLED = 4096  # frames, about, that the spread of an activity is taken from
 FIXED = 1e-7  # spread of an activity, relative to its size, below which it is rounding
 STEADY = 0.01  # spread of messages below which they count as constant
 ROWS = 64  # of W, by which halves of the recording are compared
+PIECES = 32  # of the recording, every other one of which belongs to the same half
 
 
 def examine(recording: Recording, model: Model, last: State) -> Evidence:
@@ -157,13 +158,17 @@ def agreement_of_halves(last: State) -> float:
 
 
 def _halves(data: Data) -> list[Data]:
-    """The frames before and after the middle of the recording."""
-    early: list[Block] = []
-    late: list[Block] = []
+    """Every other piece of the recording, and the pieces between them.
+
+    The first and the second half would not do: where the activity comes to rest, all that can
+    be learned is in the first.
+    """
+    even: list[Block] = []
+    odd: list[Block] = []
     for block in data.blocks:
-        before = block.frame < data.total // 2
-        for chosen, part in ((before, early), (~before, late)):
+        first = block.frame * PIECES // data.total % 2 == 0
+        for chosen, part in ((first, even), (~first, odd)):
             if chosen.any():
                 position, derivative = block.position[:, chosen], block.derivative[:, chosen]
                 part.append(Block(position, derivative, block.frame[chosen]))
-    return [replace(data, blocks=tuple(part)) for part in (early, late)]
+    return [replace(data, blocks=tuple(part)) for part in (even, odd)]
