@@ -146,7 +146,7 @@ def agreement_of_halves(last: State) -> float:
             halves.append(
                 eliminate(replace(receivers, own_field=False), table, inverse).weights
             )
-    except InferenceError:
+    except (InferenceError, torch.linalg.LinAlgError):  # one half alone determines no W
         return 0.0
     first, second = halves
     parts = (first.sum(), second.sum(), (first * second).sum(), ((first - second) ** 2).sum())
