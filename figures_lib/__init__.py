@@ -15,6 +15,7 @@ from figures_lib.runs.cost import shard_plan
 from figures_lib.runs.run import Run, open_run
 from figures_lib.show import viewers, widgets
 from figures_lib.show.training import LiveProgress
+from figures_lib.studies.claims import findings
 from figures_lib.studies.studies import shipped_results, study_results, sweep_results
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "benchmark_results",
     "benchmark_tables",
     "figures",
+    "findings",
     "load_experiment",
     "open_run",
     "save_figure",

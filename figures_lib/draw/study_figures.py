@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from figures_lib.draw.style import TYPE_COLOURS, style
+from figures_lib.studies.claims import RIGHT
 from figures_lib.studies.results import REASON, STATUS, Row, Status, done, varied_keys
 from figures_lib.studies.studies import spreads
 
@@ -25,7 +26,6 @@ ACROSS = 4  # panels of the overview side by side
 SEEDS = ("seed", "inference.seed")
 METHOD_NAMES = {"sweeps": "alternating least squares", "gradient": "stochastic gradients"}
 METHODS = (("sweeps", "s", TYPE_COLOURS[0]), ("gradient", "o-", TYPE_COLOURS[1]))
-RIGHT = 0.95  # gauge-free R² of W from which weights count as right
 LEAST_MISS = 1e-6  # smaller values of 1 − R² are drawn here
 FLOOR = -0.05  # lower values of R² are drawn here: they carry no more information
 WIDE = 20  # ratio of the values of a parameter from which its axis is logarithmic

@@ -1,0 +1,142 @@
+"""What the book says about its studies: sentences, and what makes each of them true.
+
+A page shows those that its results bear out.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from figures_lib.infer.diagnosis import NETWORKS
+from figures_lib.studies.results import Row, done
+
+RIGHT = 0.95  # gauge-free R² of W from which a result counts as right
+
+Rows = Sequence[Row]
+WEIGHTS = "connectivity.r2_gauge_free"
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A sentence about the results of a study.
+
+    Attributes:
+        text: the sentence.
+        holds: whether the rows of the study bear it out.
+    """
+
+    text: str
+    holds: Callable[[Rows], bool]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """The sentences that the rows of a study bear out, shown as a paragraph.
+
+    Attributes:
+        sentences: those that hold.
+        left_out: how many do not.
+    """
+
+    sentences: tuple[str, ...]
+    left_out: int
+
+    def __repr__(self) -> str:
+        """The paragraph, with a note on what it lacks."""
+        few = {1: "One sentence of the book is"}
+        some = few.get(self.left_out, f"{self.left_out} sentences of the book are")
+        note = f"({some} left out here: these results do not bear out what is said.)"
+        return " ".join([*self.sentences, *([note] if self.left_out else [])])
+
+    def _repr_markdown_(self) -> str:
+        return repr(self)
+
+
+def findings(name: str, rows: Rows) -> Findings:
+    """What the rows of a study bear out of the sentences that the book has about it.
+
+    Args:
+        name: of the study.
+        rows: its results, of the book or of a reader's own run.
+    """
+    true = [_true(claim, rows) for claim in CLAIMS[name]]
+    sentences = [claim.text for claim, holds in zip(CLAIMS[name], true, strict=True) if holds]
+    return Findings(tuple(sentences), true.count(False))
+
+
+def _true(claim: Claim, rows: Rows) -> bool:
+    """Whether a sentence holds; not if the rows lack a value that it is about."""
+    try:
+        return claim.holds(rows)
+    except (KeyError, IndexError, ValueError, TypeError):
+        return False
+
+
+def networks_only(row: Row) -> bool:
+    """Whether the only reason not to trust a result is that its networks fit badly.
+
+    The diagnosis then says that W can be trusted before the curves.
+    """
+    missed = row["diagnosis.heldout_r2_tables"] - row["diagnosis.heldout_r2"]
+    return len(row["diagnosis.reasons"]) == 1 and missed > NETWORKS
+
+
+def weights_trusted(row: Row) -> bool:
+    """Whether the diagnosis trusts the weights of a result, whatever it says of its curves."""
+    return bool(row["diagnosis.trusted"] or networks_only(row))
+
+
+def _never_wrong(rows: Rows) -> bool:
+    return all(row[WEIGHTS] >= RIGHT for row in done(rows) if weights_trusted(row))
+
+
+def _seldom_refused(rows: Rows) -> bool:
+    some = done(rows)
+    refused = [row for row in some if row[WEIGHTS] >= RIGHT and not weights_trusted(row)]
+    return len(refused) <= len(some) / 20
+
+
+def _best_by(rows: Rows, method: str) -> Row:
+    """The result of a method, of the gradient that of the longest training."""
+    found = [row for row in done(rows) if row["inference.method"] == method]
+    return max(found, key=lambda row: row["training.steps"] or 0)
+
+
+def _trainings(rows: Rows) -> list[float]:
+    """Gauge-free R² of W of the trainings by gradient, the shortest first."""
+    found = [row for row in done(rows) if row["inference.method"] == "gradient"]
+    found.sort(key=lambda row: row["training.steps"])
+    return [row[WEIGHTS] for row in found]
+
+
+def _better_with_time(rows: Rows) -> bool:
+    found = _trainings(rows)
+    return len(found) > 1 and found == sorted(found)
+
+
+def _sweeps_win(rows: Rows) -> bool:
+    least, gradient = _best_by(rows, "sweeps"), _best_by(rows, "gradient")
+    quicker = least["time.infer_s"] < gradient["time.infer_s"]
+    return bool(quicker and least[WEIGHTS] > gradient[WEIGHTS])
+
+
+BOTH_METHODS = (
+    Claim(
+        "The longer the gradient trains, the better it knows the weights.",
+        _better_with_time,
+    ),
+    Claim(
+        "Least squares knows them better than the longest training, and sooner.", _sweeps_win
+    ),
+)
+
+CLAIMS: Mapping[str, tuple[Claim, ...]] = {
+    "calibration": (
+        Claim("No result is trusted whose weights are wrong.", _never_wrong),
+        Claim(
+            "At most one experiment in twenty has right weights that are not trusted.",
+            _seldom_refused,
+        ),
+    ),
+    "methods": BOTH_METHODS,
+    "methods_continuum": BOTH_METHODS,
+}
