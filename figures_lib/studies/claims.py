@@ -119,16 +119,6 @@ def _sweeps_win(rows: Rows) -> bool:
     return bool(quicker and least[WEIGHTS] > gradient[WEIGHTS])
 
 
-BOTH_METHODS = (
-    Claim(
-        "The longer the gradient trains, the better it knows the weights.",
-        _better_with_time,
-    ),
-    Claim(
-        "Least squares knows them better than the longest training, and sooner.", _sweeps_win
-    ),
-)
-
 CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "calibration": (
         Claim("No result is trusted whose weights are wrong.", _never_wrong),
@@ -137,6 +127,12 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
             _seldom_refused,
         ),
     ),
-    "methods": BOTH_METHODS,
-    "methods_continuum": BOTH_METHODS,
+    "methods": (
+        Claim("The longer the gradient trains, the better its weights are.", _better_with_time),
+        Claim("Those of least squares are better still, and there sooner.", _sweeps_win),
+    ),
+    "methods_continuum": (
+        Claim("Here, too, the gradient gets better with time.", _better_with_time),
+        Claim("Least squares is ahead of the longest training, in less time.", _sweeps_win),
+    ),
 }
