@@ -68,7 +68,7 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
     if evidence.heldout_r2_tables - evidence.heldout_r2 > NETWORKS:
         reasons.append(
             "the networks phi* and psi* do not reproduce the functions that W was solved with: "
-            "trust the weights before the curves"
+            "the weights may be better than these curves"
         )
     if math.isnan(evidence.halves_r2):
         reasons.append("the weights of halves of the recording were not compared")

@@ -6,7 +6,6 @@ A page shows those that its results bear out.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from figures_lib.infer.diagnosis import NETWORKS
 from figures_lib.studies.results import Row, done
 
 RIGHT = 0.95  # gauge-free R² of W from which a result counts as right
@@ -71,27 +70,13 @@ def _true(claim: Claim, rows: Rows) -> bool:
         return False
 
 
-def networks_only(row: Row) -> bool:
-    """Whether the only reason not to trust a result is that its networks fit badly.
-
-    The diagnosis then says that W can be trusted before the curves.
-    """
-    missed = row["diagnosis.heldout_r2_tables"] - row["diagnosis.heldout_r2"]
-    return len(row["diagnosis.reasons"]) == 1 and missed > NETWORKS
-
-
-def weights_trusted(row: Row) -> bool:
-    """Whether the diagnosis trusts the weights of a result, whatever it says of its curves."""
-    return bool(row["diagnosis.trusted"] or networks_only(row))
-
-
 def _never_wrong(rows: Rows) -> bool:
-    return all(row[WEIGHTS] >= RIGHT for row in done(rows) if weights_trusted(row))
+    return all(row[WEIGHTS] >= RIGHT for row in done(rows) if row["diagnosis.trusted"])
 
 
 def _seldom_refused(rows: Rows) -> bool:
     some = done(rows)
-    refused = [row for row in some if row[WEIGHTS] >= RIGHT and not weights_trusted(row)]
+    refused = [r for r in some if r[WEIGHTS] >= RIGHT and not r["diagnosis.trusted"]]
     return len(refused) <= len(some) / 20
 
 
