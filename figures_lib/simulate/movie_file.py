@@ -23,7 +23,7 @@ for _name in ("tifffile", "imageio_ffmpeg"):
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".webp")
 VIDEO_SUFFIXES = (".mp4", ".mov", ".avi", ".mkv", ".webm")
-FORMATS = ".tif, .gif, .mp4, .mov, .avi, .mkv, .webm, .npy"
+FORMATS = ", ".join((".tif", ".gif", *VIDEO_SUFFIXES, ".npy"))
 MOST_SHOWN = 4  # times that an image of a GIF counts, on average
 LARGEST = 2**32  # movies must be smaller, by their file headers [bytes]
 TIFF_SUFFIXES = (".tif", ".tiff")

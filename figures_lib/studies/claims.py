@@ -80,26 +80,19 @@ def _seldom_refused(rows: Rows) -> bool:
     return len(refused) <= len(some) / 20
 
 
-def _best_by(rows: Rows, method: str) -> Row:
-    """The result of a method, of the gradient that of the longest training."""
+def _by(method: str, rows: Rows) -> list[Row]:
+    """The results of a method; of the gradient the shortest training first."""
     found = [row for row in done(rows) if row["inference.method"] == method]
-    return max(found, key=lambda row: row["training.steps"] or 0)
-
-
-def _trainings(rows: Rows) -> list[float]:
-    """Gauge-free R² of W of the trainings by gradient, the shortest first."""
-    found = [row for row in done(rows) if row["inference.method"] == "gradient"]
-    found.sort(key=lambda row: row["training.steps"])
-    return [row[WEIGHTS] for row in found]
+    return sorted(found, key=lambda row: row["training.steps"] or 0)
 
 
 def _better_with_time(rows: Rows) -> bool:
-    found = _trainings(rows)
+    found = [row[WEIGHTS] for row in _by("gradient", rows)]
     return len(found) > 1 and found == sorted(found)
 
 
 def _sweeps_win(rows: Rows) -> bool:
-    least, gradient = _best_by(rows, "sweeps"), _best_by(rows, "gradient")
+    least, gradient = _by("sweeps", rows)[-1], _by("gradient", rows)[-1]
     quicker = least["time.infer_s"] < gradient["time.infer_s"]
     return bool(quicker and least[WEIGHTS] > gradient[WEIGHTS])
 
