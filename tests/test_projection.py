@@ -15,12 +15,13 @@ from figures_lib.infer.projection import (
     SETTLED,
     Projection,
     Receivers,
+    Senders,
     curvature_of_neurons,
     curvature_of_pools,
     eliminate,
     entanglement,
+    field_step,
     gathered,
-    inverse_gram,
     lift,
     projected_steps,
     solve_receivers,
@@ -83,7 +84,7 @@ def test_elimination_is_least_squares_in_weights_and_update(problem):
         Receivers.of(data, gathered(data), estimate, rows, True), own_field=False
     )
     table = estimate.transfer[0].double()
-    found = eliminate(receivers, table, inverse_gram(gathered(data), table))
+    found = eliminate(receivers, Senders.of(gathered(data), table))
     for k, (row, senders, free, _, target) in enumerate(columns(problem, receivers)):
         solution = np.linalg.lstsq(free.T, target, rcond=1e-10)[0]
         loss = ((target - free.T @ solution) ** 2).sum()
@@ -91,6 +92,17 @@ def test_elimination_is_least_squares_in_weights_and_update(problem):
         assert found.weights[k, row].abs() < 1e-9
         others = np.delete(found.weights[k].numpy(), row)
         assert np.allclose(others @ senders, solution[: len(senders)] @ senders, atol=1e-3)
+
+
+@pytest.mark.parametrize("own_update", [True, False])
+def test_the_order_of_elimination_does_not_matter(problem, own_update):
+    data, estimate, rows = problem
+    receivers = Receivers.of(data, gathered(data), estimate, rows, own_update)
+    senders = Senders.of(gathered(data), estimate.transfer[0].double())
+    found, expected = field_step(receivers, senders), eliminate(receivers, senders).own
+    modulated = found[data.modulated[rows]]
+    assert modulated[:, receivers.own_splines :].abs().max() > 1e-2
+    assert torch.allclose(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_a_field_step_never_raises_the_residual(problem):
@@ -112,7 +124,7 @@ def test_curvature_is_that_of_the_projected_messages(problem, pooled):
         Receivers.of(data, gathered(data), estimate, problem[2], True), own_field=False
     )
     table = estimate.transfer[0].double()
-    reduced = eliminate(receivers, table, inverse_gram(gathered(data), table))
+    reduced = eliminate(receivers, Senders.of(gathered(data), table))
     modes = torch.eye(KNOTS, dtype=torch.double)
     pool = torch.arange(NEURONS) % 2
     if pooled:

@@ -80,7 +80,8 @@ def inverse(
     of least norm, and :func:`~figures_lib.infer.diagnosis.identifiability` reports it.
 
     Args:
-        gram: the rows of ΨΨᵀ that belong to this process; overwritten.
+        gram: the rows of ΨΨᵀ that belong to this process; the ridge is added in place, and
+            what belongs to silent neurons is set to 0.
         silent: which of all neurons have a message that never changes.
         shard: the place of this process among others.
         ridge: the first to try, as a share of the mean diagonal.

@@ -19,10 +19,10 @@ from figures_lib.infer.heldout import judging_runs
 from figures_lib.infer.projection import (
     LARGEST_NETWORK,
     Receivers,
+    Senders,
     eliminate,
     entanglement,
     gathered,
-    inverse_gram,
 )
 from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Block, Data, State, prepare, residuals
@@ -142,10 +142,8 @@ def agreement_of_halves(last: State) -> float:
         for half in _halves(data):
             here = gathered(half)
             receivers = Receivers.of(half, here, estimate, rows, True)
-            inverse = inverse_gram(here, table)
-            halves.append(
-                eliminate(replace(receivers, own_field=False), table, inverse).weights
-            )
+            fixed = replace(receivers, own_field=False)
+            halves.append(eliminate(fixed, Senders.of(here, table)).weights)
     except (InferenceError, torch.linalg.LinAlgError):  # one half alone determines no W
         return 0.0
     first, second = halves

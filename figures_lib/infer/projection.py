@@ -18,6 +18,7 @@ L. Kaufman, BIT 15 (1975) 49.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -41,7 +42,8 @@ LARGEST_NETWORK = 10_000  # neurons: each process holds a whole Gram matrix
 LEAST_MODES = 6  # unknowns per function, at least
 RIDGE = 1e-11  # of the mean diagonal of a matrix that is inverted in double precision
 ENOUGH = 24  # frames per neuron that a step reads, about
-ROUNDS = 8  # Gauss–Newton steps in Ω
+ROUNDS = 8  # Gauss–Newton steps in Ω, at most
+STILL = 1e-5  # of the mean Ω: steps that move it by less are the last ones
 ATTEMPTS = 12  # ridges to try, each ten times the previous one
 DAMPING, LEAST_DAMPING = 1e-8, 1e-14  # of the diagonal of the Gauss–Newton matrix
 SETTLED = 0.99  # share of the loss: steps that leave more have arrived
@@ -175,12 +177,50 @@ class Receivers:
 
 
 @dataclass(frozen=True)
+class Senders:
+    """ψ of all senders, and how much their messages are alike.
+
+    Attributes:
+        table: ψ at the knots.
+        gram: ΨΨᵀ with the ridge that its inverse needs, Ψ being the messages.
+        inverse: of ``gram``, 0 for messages that never change.
+    """
+
+    table: Float[Tensor, "sender knot"]
+    gram: Float[Tensor, "sender sender"]
+    inverse: Float[Tensor, "sender sender"]
+
+    @classmethod
+    def of(
+        cls,
+        positions: Sequence[Float[Tensor, "sender _"]],
+        table: Float[Tensor, "sender knot"],
+    ) -> "Senders":
+        """All senders with these ψ at these activities.
+
+        Raises:
+            InferenceError: the Gram matrix has no inverse, because a value is not finite.
+        """
+        gram = table.new_zeros(len(table), len(table))
+        low = table.new_full((len(table),), torch.inf)
+        high = -low
+        for position in positions:
+            messages = evaluate(table, *locate(position.double()))
+            gram.addmm_(messages, messages.T)
+            low, high = (
+                torch.minimum(low, messages.amin(1)),
+                torch.maximum(high, messages.amax(1)),
+            )
+        inverse = regularised_inverse(gram, flat(low, high), Shard(len(table)), RIDGE)
+        return cls(table, gram, inverse)
+
+
+@dataclass(frozen=True)
 class Reduced:
     """What is left of some receivers when W and their own unknowns are solved for.
 
     Attributes:
-        table: ψ of all senders at the knots.
-        inverse: of the Gram matrix of all messages.
+        senders: with the ψ for which it was solved.
         weights: the receivers' rows of W, times the gain.
         own: change of the receivers' own unknowns, see :attr:`Frames.columns`.
         response: moments of the columns with all messages.
@@ -188,8 +228,7 @@ class Reduced:
         loss: squared residual of (x' − φ)/Ω of each receiver [1/time unit²].
     """
 
-    table: Float[Tensor, "sender knot"]
-    inverse: Float[Tensor, "sender sender"]
+    senders: Senders
     weights: Float[Tensor, "row sender"]
     own: Float[Tensor, "row own"]
     response: Float[Tensor, "row own sender"]
@@ -209,38 +248,13 @@ def gathered(data: Data) -> tuple[Float[Tensor, "sender _"], ...]:
     return tuple(data.shard.all_gather(block.position) for block in data.blocks)
 
 
-def inverse_gram(
-    positions: Sequence[Float[Tensor, "sender _"]], table: Float[Tensor, "sender knot"]
-) -> Float[Tensor, "sender sender"]:
-    """The inverse of the Gram matrix of all messages, 0 for those that never change.
-
-    Raises:
-        InferenceError: it has none, because a value is not finite.
-    """
-    gram = table.new_zeros(len(table), len(table))
-    low = table.new_full((len(table),), torch.inf)
-    high = -low
-    for position in positions:
-        messages = evaluate(table, *locate(position.double()))
-        gram.addmm_(messages, messages.T)
-        low, high = (
-            torch.minimum(low, messages.amin(1)),
-            torch.maximum(high, messages.amax(1)),
-        )
-    return regularised_inverse(gram, flat(low, high), Shard(len(table)), RIDGE)
-
-
-def eliminate(
-    receivers: Receivers,
-    table: Float[Tensor, "sender knot"],
-    inverse: Float[Tensor, "sender sender"],
-) -> Reduced:
+def eliminate(receivers: Receivers, senders: Senders) -> Reduced:
     """Solve for W and for the receivers' own unknowns at once, given ψ of all senders.
 
     In φ the problem is linear, in Ω this is a Gauss–Newton step.
     """
-    own = receivers.rows + receivers.data.shard.first
-    response, normal = _moments(receivers, table)
+    own, inverse = receivers.rows + receivers.data.shard.first, senders.inverse
+    response, normal = _moments(receivers, senders.table)
     solved = response @ inverse
     # W has no diagonal: the multiple of a row of G⁻¹ that cancels it is taken off
     excess = solved.gather(2, own[:, None, None].expand(-1, solved.shape[1], 1))
@@ -250,14 +264,54 @@ def eliminate(
     target = rest[:, :-1, -1:]
     change = (clear @ (clear.mT @ target))[..., 0]
     return Reduced(
-        table=table,
-        inverse=inverse,
+        senders=senders,
         weights=solved[:, -1] - (change[:, None] @ solved[:, :-1])[:, 0],
         own=change,
         response=response[:, :-1],
         clear=clear,
         loss=rest[:, -1, -1] - (change * target[..., 0]).sum(1),
     )
+
+
+def field_step(receivers: Receivers, senders: Senders) -> Float[Tensor, "row own"]:
+    """The change of the receivers' own unknowns, as :func:`eliminate` finds it, Ω first.
+
+    No two windows share a frame, so that Ω is eliminated at next to no cost. What is left has
+    the size of the network: less work where there are more windows than neurons.
+    """
+    own, count = receivers.rows + receivers.data.shard.first, receivers.own_splines
+    response, normal = _moments(receivers, senders.table)
+    response[:, :, senders.inverse.diagonal() == 0] = 0  # a message that never changes
+    response.scatter_(2, own[:, None, None].expand(-1, response.shape[1], 1), 0)
+    gram = senders.gram.repeat(len(own), 1, 1)
+    each = torch.arange(len(own), device=own.device)
+    gram[each, own] = 0
+    gram[each, :, own] = 0
+    gram[each, own, own] = 1
+    # unknowns: W and the splines of φ; the last column is the target
+    rest = torch.tensor([*range(count), -1], device=own.device)
+    known, among = response[:, rest], normal[:, rest][:, :, rest]
+    joint = torch.cat([torch.cat([gram, known.mT], 2), torch.cat([known, among], 2)], 1)
+    power = normal.diagonal(dim1=1, dim2=2)[:, :-1]
+    ridge = _ridge(power)
+    unit = _reciprocal_root((power * (1 + CLEAR * ridge))[:, count:])
+    windows = torch.cat([response[:, count:-1], normal[:, count:-1][:, :, rest]], 2)
+    windows *= unit[:, :, None]
+    level = torch.nn.functional.normalize(_reciprocal_root(power[:, count:]), dim=1)[:, :, None]
+    # the mean of Ω stays: (1 + llᵀ)⁻¹ is the square of 1 − (1 − √½)·llᵀ
+    part = 1 - 0.5**0.5
+    windows -= part * level @ (level.mT @ windows)
+    left = joint - windows.mT @ windows
+    scale = _reciprocal_root(joint.diagonal(dim1=1, dim2=2)[:, :-1])
+    scaled = left[:, :-1, :-1] * scale[:, :, None] * scale[:, None]
+    # the Gram matrix has its ridge already
+    ridge = torch.cat([torch.full_like(response[:, 0], RIDGE / CLEAR), ridge[:, :count]], 1)
+    weights_and_update = scale[:, :, None] * torch.cholesky_solve(
+        scale[:, :, None] * left[:, :-1, -1:], _root(scaled, ridge)
+    )
+    field = windows[:, :, -1:] - windows[:, :, :-1] @ weights_and_update
+    field = (field - part * level @ (level.mT @ field))[..., 0] * unit
+    return torch.cat([weights_and_update[:, len(gram[0]) :, 0], field], 1)
 
 
 def _moments(receivers: Receivers, table: Tensor) -> tuple[Tensor, Tensor]:
@@ -284,7 +338,7 @@ def _clear(
         at: the receivers that they belong to.
     """
     power = normal.diagonal(dim1=1, dim2=2)
-    scale = torch.where(power > 0, power.clamp_min(1e-300).rsqrt(), 0.0)
+    scale = _reciprocal_root(power)
     scaled = rest * scale[:, :, None] * scale[:, None]
     if at.own_field:  # the mean of Ω is a convention, and stays what it is
         level = scale.clone()
@@ -292,19 +346,40 @@ def _clear(
         level = torch.nn.functional.normalize(level, dim=1)
         scaled = scaled + level[:, :, None] * level[:, None]
     identity = torch.eye(scaled.shape[1], dtype=scaled.dtype, device=scaled.device)
-    # in units of the mean column: where hardly anything is visited, nothing changes
-    mean = power.sum(1, keepdim=True) / (power > 0).sum(1, keepdim=True).clamp_min(1)
-    faint = torch.diag_embed(1 + FAINT * mean * scale**2)
-    ridge = torch.full_like(scaled[:, :1, :1], CLEAR)
-    for _ in range(ATTEMPTS):
-        factor, failed = torch.linalg.cholesky_ex(scaled + ridge * faint)
-        if not failed.any():
-            break
-        ridge = torch.where(failed[:, None, None] > 0, 10 * ridge, ridge)
-    else:
-        raise InferenceError("the functions of a neuron cannot be solved for")
+    factor = _root(scaled, _ridge(power))
     roots = torch.linalg.solve_triangular(factor, identity.expand_as(factor), upper=False)
     return scale[:, :, None] * roots.mT
+
+
+def _reciprocal_root(power: Float[Tensor, "row n"]) -> Float[Tensor, "row n"]:
+    """1/√power, 0 where there is none."""
+    return torch.where(power > 0, power.clamp_min(1e-300).rsqrt(), 0.0)
+
+
+def _ridge(power: Float[Tensor, "row own"]) -> Float[Tensor, "row own"]:
+    """How much columns are held back, in their own units.
+
+    In those of the mean column: where hardly anything is visited, nothing changes.
+    """
+    mean = power.sum(1, keepdim=True) / (power > 0).sum(1, keepdim=True).clamp_min(1)
+    return 1 + FAINT * mean * _reciprocal_root(power) ** 2
+
+
+def _root(
+    matrix: Float[Tensor, "row n n"], ridge: Float[Tensor, "row n"]
+) -> Float[Tensor, "row n n"]:
+    """Cholesky factor of each matrix with the least multiple of the ridge that it needs.
+
+    Raises:
+        InferenceError: none makes it positive definite.
+    """
+    share = torch.full_like(matrix[:, :1, :1], CLEAR)
+    for _ in range(ATTEMPTS):
+        factor, failed = torch.linalg.cholesky_ex(matrix + share * torch.diag_embed(ridge))
+        if not failed.any():
+            return factor
+        share = torch.where(failed[:, None, None] > 0, 10 * share, share)
+    raise InferenceError("the functions of a neuron cannot be solved for")
 
 
 @dataclass(frozen=True)
@@ -341,7 +416,7 @@ class Projection:
         self._modes = modes_of(data.axis, table, LARGEST // functions)
         here = gathered(data)
         self._receivers = Receivers.of(data, here, estimate, rows, pools.update is None)
-        self._reduced = eliminate(self._receivers, table, inverse_gram(here, table))
+        self._reduced = eliminate(self._receivers, Senders.of(here, table))
         self._lifted: Lifted | None = None
 
     @property
@@ -372,7 +447,7 @@ class Projection:
     @property
     def transfer(self) -> Float[Tensor, "neuron knot"]:
         """ψ of this process's neurons."""
-        return self._reduced.table[self._receivers.data.shard.own].float()
+        return self._reduced.senders.table[self._receivers.data.shard.own].float()
 
     def update(self, before: Float[Tensor, "neuron knot"]) -> Float[Tensor, "neuron knot"]:
         """φ of this process's neurons: the one before where no receiver has changed it."""
@@ -403,12 +478,12 @@ class Projection:
             if change is None:
                 return 1.0  # no direction is known
             receivers, table = self._changed(change)
-            trial = eliminate(receivers, table, inverse_gram(receivers.positions, table))
+            trial = eliminate(receivers, Senders.of(receivers.positions, table))
             loss = float(shard.all_reduce(trial.loss.sum()))
             if loss < before:
                 if receivers.own_field:
                     receivers = receivers.moved(trial.own)
-                    trial = eliminate(receivers, table, trial.inverse)
+                    trial = eliminate(receivers, trial.senders)
                 self._receivers, self._reduced = receivers, trial
                 self._damping = max(LEAST_DAMPING, damping / 10)
                 return loss / before
@@ -416,7 +491,7 @@ class Projection:
 
     def _changed(self, change: Float[Tensor, "function mode"]) -> tuple[Receivers, Tensor]:
         """The receivers and ψ after a step."""
-        receivers, pools, table = self._receivers, self._pools, self._reduced.table
+        receivers, pools, table = self._receivers, self._pools, self._reduced.senders.table
         if pools.update is not None:
             change, own = change.split(
                 [len(change) - _count(pools.update), _count(pools.update)]
@@ -487,7 +562,7 @@ def entanglement(data: Data, estimate: Estimate) -> float:
     power = table.new_zeros(len(table))
     for position in positions:
         power += (evaluate(table, *locate(position.double())) ** 2).sum(1)
-    return float((power * inverse_gram(positions, table).diagonal()).median())
+    return float((power * Senders.of(positions, table).inverse.diagonal()).median())
 
 
 def affordable(neurons: int, knots: int) -> bool:
@@ -551,11 +626,11 @@ def best_windows(
     rows = data.modulated.nonzero()[:, 0]
     rows = rows[torch.linspace(0, len(rows) - 1, min(JUDGES, len(rows))).round().long()]
     table, positions = data.shard.all_gather(estimate.transfer[0]).double(), gathered(data)
-    inverse, left = inverse_gram(positions, table), []
+    senders, left = Senders.of(positions, table), []
     for windows in candidates:
         changed, renewed = rewindow(data, estimate, windows)
         receivers = Receivers.of(changed, positions, renewed, rows, pools.update is None)
-        found = _settled(receivers, table, inverse)[1]
+        found = _settled(receivers, senders)[1]
         free = data.frames - data.shard.neurons - receivers.unknowns
         left.append(float(data.shard.all_reduce(found.loss.sum())) / max(1, free) ** 2)
     return next(
@@ -570,34 +645,37 @@ def solve_receivers(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
     weights, update = torch.zeros_like(estimate.connectivity), estimate.update.clone()
     field, positions = estimate.field.clone(), gathered(data)
     for table, group in zip(estimate.transfer, estimate.receivers, strict=True):
-        messages = data.shard.all_gather(table).double()
-        inverse = inverse_gram(positions, messages)
+        senders = Senders.of(positions, data.shard.all_gather(table).double())
         modulated = data.modulated[group]
         for rows in (*group[modulated].split(TOGETHER), *group[~modulated].split(TOGETHER)):
             receivers = Receivers.of(data, positions, estimate, rows, pools.update is None)
-            receivers, reduced = _settled(receivers, messages, inverse)
+            receivers, reduced = _settled(receivers, senders)
             weights[rows], field[rows] = reduced.weights.float(), receivers.field.float()
             update[rows] = receivers.moved(reduced.own).update.float()
     return replace(estimate, connectivity=weights, update=update, field=field)
 
 
-def _settled(receivers: Receivers, table: Tensor, inverse: Tensor) -> tuple[Receivers, Reduced]:
+def _settled(receivers: Receivers, senders: Senders) -> tuple[Receivers, Reduced]:
     """Receivers whose Ω is found, with what is left of them; no loss is larger than before."""
     fixed = replace(receivers, own_field=False)
-    before = eliminate(fixed, table, inverse)
+    before = eliminate(fixed, senders)
     if not receivers.own_field:
         return fixed, before
+    many = receivers.data.windows > len(senders.table)
     for _ in range(ROUNDS):
-        receivers = receivers.moved(eliminate(receivers, table, inverse).own)
+        own = field_step(receivers, senders) if many else eliminate(receivers, senders).own
+        field, receivers = receivers.field, receivers.moved(own)
+        if (receivers.field - field).abs().max() < STILL:
+            break
     # φ is solved for once more, on top of what it was before
     found = replace(fixed, field=receivers.field)
-    after = eliminate(found, table, inverse)
+    after = eliminate(found, senders)
     lower = after.loss < before.loss
 
     def better(new: Tensor, old: Tensor) -> Tensor:
         return torch.where(lower.view(-1, *[1] * (new.dim() - 1)), new, old)
 
-    kept = {
+    kept: dict[str, Any] = {
         name: better(getattr(after, name), getattr(before, name))
         for name in ("weights", "own", "response", "clear", "loss")
     }
@@ -622,7 +700,7 @@ def curvature_of_pools(
     by_message = modes.new_zeros(len(rows), unknowns, senders)
     by_column = modes.new_zeros(len(rows), unknowns, reduced.own.shape[1])
     for frames in receivers.frames():
-        messages = frames.messages(reduced.table)
+        messages = frames.messages(reduced.senders.table)
         residual = reduced.residual(frames, messages)
         place = pools.transfer[:, None] * len(modes) + frames.left
         for row, weights in enumerate(reduced.weights):
@@ -638,7 +716,7 @@ def curvature_of_pools(
             by_message[row].addmm_(received, messages.T)
             by_column[row].index_add_(1, frames.place, received @ frames.columns[row].T)
     for row, clear in enumerate(reduced.clear):
-        explained = by_message[row] @ reduced.inverse
+        explained = by_message[row] @ reduced.senders.inverse
         matrix.addmm_(explained, by_message[row].T, alpha=-1)
         by_own = (by_column[row] - explained @ reduced.response[row].T) @ clear
         matrix.addmm_(by_own, by_own.T, alpha=-1)
@@ -692,14 +770,14 @@ def curvature_of_neurons(
     receivers share: Σ_i M_i·P·M_iᵀ = (WᵀW) ∘ B·P·Bᵀ, less what the φ_i and Ω_i explain.
     """
     weights, unknowns = reduced.weights, len(lifted.moments)
-    by_message = modes.new_zeros(len(reduced.table), unknowns)
+    by_message = modes.new_zeros(len(reduced.senders.table), unknowns)
     by_residual = modes.new_zeros(len(weights), unknowns)
     for frames in receivers.frames():
         features = frames.features(modes).T
-        messages = frames.messages(reduced.table)
+        messages = frames.messages(reduced.senders.table)
         by_message.addmm_(messages, features)
         by_residual.addmm_(reduced.residual(frames, messages), features)
-    explained = reduced.inverse @ by_message
+    explained = reduced.senders.inverse @ by_message
     each = weights.repeat_interleave(modes.shape[1], 1)  # the weight of every unknown
     matrix = torch.addmm(lifted.moments, by_message.T, explained, alpha=-1)
     products = weights.T @ weights
