@@ -36,7 +36,7 @@ studies: $(STUDIES:%=study-%)
 study-%: $(READY)
 	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/$(PROFILE)/studies/$*
 
-RESULTS = calibration methods methods_continuum
+RESULTS = calibration methods methods_continuum methods_figure2
 
 results: $(RESULTS:%=result-%)
 
