@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from figures_lib.errors import ConfigError
 from figures_lib.learner import FieldNetwork, GraphNetwork, Inference, Learner, Training
 from figures_lib.neurons import NEURON_MODELS
-from figures_lib.neurons.neuron import NeuronModel, NeuronParameters
+from figures_lib.neurons.neuron import NeuronModel, NeuronParameters, types_in_blocks
 from figures_lib.section import (
     LARGE,
     Count,
@@ -51,6 +51,7 @@ class Simulation(Section):
         time_step: Δt [time unit].
         noise: σ, standard deviation of the noise added per step.
         type_order: whether the neurons of a type are consecutive or shuffled.
+        type_shares: how many neurons each type has, relative to the others; by default as many.
     """
 
     neurons: Annotated[int, Field(ge=2, le=LARGE)] = 2048
@@ -60,6 +61,7 @@ class Simulation(Section):
     time_step: Positive = 0.01
     noise: NonNegative = 1.0
     type_order: Literal["blocks", "shuffled"] = "blocks"
+    type_shares: Annotated[tuple[Positive, ...], Field(strict=False)] | None = None
 
     @model_validator(mode="after")
     def _input_neurons_form_a_grid(self) -> Simulation:
@@ -158,6 +160,28 @@ class Experiment(Section, Generic[NeuronType]):
                 f"{self.simulation.neurons} neurons; remove types or raise simulation.neurons"
             )
         return self
+
+    @model_validator(mode="after")
+    def _every_type_has_a_share(self) -> Experiment:
+        count, neurons = len(self.neuron_types), self.simulation.neurons
+        if len(self.type_shares) != count:
+            raise ValueError(
+                f"simulation.type_shares: {len(self.type_shares)} shares for {count} "
+                "neuron_types; give one for each"
+            )
+        members = types_in_blocks(neurons, self.type_shares).bincount(minlength=count)
+        if not members.all():
+            least = int(members.argmin())
+            raise ValueError(
+                f"simulation.type_shares: {self.type_shares[least]} leaves none of {neurons} "
+                f"neurons to type {least}; raise it, or simulation.neurons"
+            )
+        return self
+
+    @property
+    def type_shares(self) -> tuple[float, ...]:
+        """How many neurons each type has, relative to the others."""
+        return self.simulation.type_shares or (1.0,) * len(self.neuron_types)
 
     @property
     def neuron(self) -> NeuronModel:

@@ -313,6 +313,16 @@ CASES = [
         ),
     ),
     Case(
+        "a share of the neurons missing for a type",
+        "simulation.type_shares",
+        override("simulation.type_shares=[1, 2, 1]"),
+    ),
+    Case(
+        "a type with no neurons",
+        "simulation.type_shares",
+        override("simulation.type_shares=[1, 1e-6]"),
+    ),
+    Case(
         "input neurons that form no square",
         "simulation.input_neurons",
         override("simulation.input_neurons=15"),

@@ -166,7 +166,7 @@ def test_text_stays_what_it_is(tmp_path, name):
         (
             {"simulation.nose": 1},
             "simulation.nose: unknown key; the keys here are neurons, input_neurons, frames, "
-            "warm_up, time_step, noise, type_order",
+            "warm_up, time_step, noise, type_order, type_shares",
         ),
         (
             {"simulation.nose": 1, "simulation.noise": -1, "seed": -2},
@@ -177,6 +177,14 @@ def test_text_stays_what_it_is(tmp_path, name):
         (
             {"simulation.input_neurons": 15},
             "not a square; the input neurons form a grid, use 9 or 16",
+        ),
+        (
+            {"simulation.type_shares": [1, 2, 3]},
+            "simulation.type_shares: 3 shares for 2 neuron_types; give one for each",
+        ),
+        (
+            {"simulation.type_shares": [1, 1e-6]},
+            "leaves none of 64 neurons to type 1; raise it, or simulation.neurons",
         ),
         (
             {"neuron_types": [{"width": 1}]},

@@ -40,6 +40,9 @@ FREE = {
     "simulation.noise": st.floats(0, 10),
     "simulation.time_step": st.floats(1e-4, 3),
     "simulation.type_order": st.sampled_from(["blocks", "shuffled"]),
+    "simulation.type_shares": st.one_of(
+        st.none(), st.lists(st.floats(1e-3, 10), min_size=2, max_size=2)
+    ),
     "connectivity.distribution": st.sampled_from([*DISTRIBUTIONS]),
     "connectivity.density": st.floats(0.01, 1),
     "connectivity.scale": st.one_of(st.none(), st.floats(1e-6, 10)),

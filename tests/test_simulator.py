@@ -5,6 +5,7 @@ from conftest import ROOT, TEST_CONFIG
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import SimulationError
+from figures_lib.neurons.neuron import types_in_blocks
 from figures_lib.recording import Recording
 from figures_lib.simulate import integrate
 from figures_lib.simulate.integrate import simulate
@@ -99,6 +100,15 @@ def test_changing_one_ingredient_does_not_redraw_the_others():
     assert torch.equal(shuffled.types.sort().values, draw_truth(quiet).types)
     other = draw_truth(_experiment(seed=1))
     assert not torch.equal(other.connectivity, draw_truth(quiet).connectivity)
+
+
+def test_types_have_their_shares_of_the_neurons():
+    experiment = _experiment(**{"simulation.type_shares": [1, 3, 1]})
+    assert draw_truth(experiment).types.tolist() == 3 * [0] + 9 * [1] + 3 * [2]
+    assert types_in_blocks(2000, [8.0, 664.0, 664.0, 664.0]).bincount().tolist() == [8, *3 * [664]]
+    for count in range(1, 40):  # by default as many of each, as near as can be
+        equal = torch.arange(131) * count // 131
+        assert torch.equal(types_in_blocks(131, count * [1.0]), equal)
 
 
 def test_every_purpose_and_seed_has_its_own_random_numbers():

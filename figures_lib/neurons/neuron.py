@@ -55,3 +55,15 @@ def of_each_neuron(
     return {
         name: torch.tensor([getattr(k, name) for k in neuron_types])[types] for name in names
     }
+
+
+def types_in_blocks(neurons: int, shares: Sequence[float]) -> Int[Tensor, " neuron"]:
+    """The type of each neuron, those of a type side by side.
+
+    Args:
+        neurons: their number.
+        shares: how many neurons each type has, relative to the others.
+    """
+    upto = torch.tensor(shares, dtype=torch.double).cumsum(0)
+    edges = upto[:-1] * neurons / upto[-1]
+    return torch.searchsorted(edges, torch.arange(neurons, dtype=torch.double), right=True)

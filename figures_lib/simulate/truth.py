@@ -12,7 +12,12 @@ from torch import Tensor
 from figures_lib.config import Experiment
 from figures_lib.model.dynamics import Dynamics
 from figures_lib.neurons import NEURON_MODELS
-from figures_lib.neurons.neuron import NeuronModel, NeuronParameters, of_each_neuron
+from figures_lib.neurons.neuron import (
+    NeuronModel,
+    NeuronParameters,
+    of_each_neuron,
+    types_in_blocks,
+)
 from figures_lib.simulate.movie import field_on_grid, image_index, load_movie
 from figures_lib.simulate.network import draw_connectivity
 
@@ -105,8 +110,7 @@ def draw_truth(experiment: Experiment) -> Truth:
         ConfigError: the movie or the connectivity file cannot be used.
     """
     settings = experiment.simulation
-    count = len(experiment.neuron_types)
-    types = torch.arange(settings.neurons) * count // settings.neurons
+    types = types_in_blocks(settings.neurons, experiment.type_shares)
     if settings.type_order == "shuffled":
         order = torch.randperm(settings.neurons, generator=random_stream(experiment, "types"))
         types = types[order]
