@@ -33,6 +33,8 @@ class Inference(Section):
         type_sweeps: sweeps or steps with one φ and one ψ per type in the first round, at most;
             the second has three times as many.
         window: time for which Ω is constant at first [frames].
+        types: as many as the recording calls for (``found``), or ``one``: all neurons are taken
+            to be alike, as without an embedding.
         max_types: more types than this are none: no neurons are alike then.
         derivative: what is regressed on: dx/dt as simulated (``exact``), or finite differences
             of the activity, which contain its noise (``differences``).
@@ -47,6 +49,7 @@ class Inference(Section):
     neuron_sweeps: Count = 12
     type_sweeps: PositiveInt = 6
     window: PositiveInt = 100
+    types: Literal["found", "one"] = "found"
     max_types: PositiveInt = 40
     derivative: Literal["exact", "differences"] = "exact"
     seed: Seed | None = None

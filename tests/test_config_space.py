@@ -52,6 +52,7 @@ FREE = {
     "field_network.learning_rate": st.floats(1e-9, 10),
     "inference.frames_per_neuron": st.floats(0.01, 100),
     "inference.window": st.integers(1, 1000),
+    "inference.types": st.sampled_from(["found", "one"]),
     "inference.max_types": st.integers(1, 20),
     "inference.derivative": st.sampled_from(["exact", "differences"]),
     "neuron_types.0.gain": st.floats(-20, 20),

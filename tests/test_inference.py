@@ -12,7 +12,7 @@ from jaxtyping import TypeCheckError
 
 from figures_lib.config import load_experiment
 from figures_lib.infer import gauge
-from figures_lib.infer.algorithm import infer
+from figures_lib.infer.algorithm import METHODS, infer
 from figures_lib.infer.examine import STEADY
 from figures_lib.learner import Learner
 from figures_lib.model.inferred import Model
@@ -146,6 +146,20 @@ def test_every_kind_of_network_is_recovered(case):
     assert metrics["types.accuracy"] > 0.95, metrics
     if case != "inputs only":  # there is no unmodulated row to set the scale
         assert metrics["connectivity.r2"] > 0.93, metrics
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_type_can_be_assumed_and_its_misfit_is_said(method):
+    """Without an embedding, the network describes all neurons as one kind, as in Figure S3."""
+    changes = {"inference.types": "one", "inference.method": method, "training.steps": 300}
+    experiment = load_experiment(TEST_CONFIG, SMALL | changes)
+    recording, truth = simulate(experiment)
+    model = infer(recording, experiment.learner)
+    metrics = score(recording, truth, model).metrics
+    assert metrics["types.n_found"] == 1 and not model.continuum
+    assert (model.gnn.embedding == model.gnn.embedding[0]).all()
+    assert 0.1 < metrics["connectivity.r2_gauge_free"] < 0.97
+    assert not model.diagnosis.trusted
 
 
 def test_roll_out_is_euler_integration_of_the_learned_equation(simulated, model):

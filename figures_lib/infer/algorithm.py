@@ -233,7 +233,8 @@ def converge(
     Minimises Σ_t Σ_i (x'_i − φ_i(x_i) − Ω_i(t) Σ_j W_ij ψ_j(x_j))² with φ and ψ as tables and Ω
     constant in windows. First all neurons share one ψ, found by variable projection. Then each
     neuron has its own φ and ψ, and the windows of Ω are chosen. If neurons are alike, each type
-    has one φ and one ψ at last, provided that held-out frames are explained as well by them.
+    has one φ and one ψ at last, provided that held-out frames are explained as well by them. If
+    one type is assumed, all neurons share both from the start.
 
     Args:
         recording: activity, derivative, positions and modulated neurons.
@@ -253,15 +254,19 @@ def converge(
     if joint:
         data = prepare(recording, smooth(axis, axis.knots, neurons), sampled, windows, device)
         state = replace(state, data=data, estimate=resampled(state.estimate, axis, data.axis))
+    fine = axis.refine(settings.type_knots)
+    if joint:
+        fine = smooth(axis, settings.type_knots, neurons)
+    if settings.types == "one":
+        data = prepare(recording, fine, sampled, windows, device)
+        yield from _by_type(state, data, _everyone(data), learner, joint)
+        return
     single = yield from kept(_by_neuron(state, learner, joint), state)
     judge = prepare(
         recording, single.data.axis, choice_frames(total), single.data.windows, device
     )
     alone = residual_by_run(judge, single.estimate)
     best: tuple[State, Tensor] | None = None
-    fine = axis.refine(settings.type_knots)
-    if joint:
-        fine = smooth(axis, settings.type_knots, neurons)
     data = prepare(recording, fine, sampled, single.data.windows, device)
     for alternatives in find_types(single.data, single.estimate, settings.max_types):
         started = [_by_type(single, data, types, learner, joint) for types in alternatives]

@@ -19,7 +19,15 @@ from torch import Tensor
 
 from figures_lib.errors import InferenceError
 from figures_lib.infer import gauge
-from figures_lib.infer.descent import Course, Frames, functions, judged, train, visited
+from figures_lib.infer.descent import (
+    UNKNOWNS,
+    Course,
+    Frames,
+    functions,
+    judged,
+    train,
+    visited,
+)
 from figures_lib.infer.event_log import event_log
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.neuron_types import find_types, worse
@@ -43,6 +51,7 @@ from figures_lib.recording import Recording
 LINE_STEPS, LINE_RATE = 100, 5e-3  # of the training of ψ* before that of all unknowns
 TYPED = 3  # a training with one embedding per type has a third of the steps
 SLOWER = 0.2  # and this share of the rates
+OF_TYPES = ("connectivity", "functions", "field")  # what moves while types share an embedding
 UNSETTLED = 0.5  # share of the residual by which types may be worse: no training has converged
 
 
@@ -80,7 +89,12 @@ def by_gradient(
     windows = math.ceil(total / inference.window)
     data = prepare(recording, fine, sampled, windows, device)
     frames = Frames.of(recording, axis.values(), device)
-    network = start(recording, learner).to(device)
+    network, alike = start(recording, learner), inference.types == "one"
+    types = torch.zeros(neurons, dtype=torch.long) if alike else None
+    if types is not None:
+        network = sharing(network, types)
+        frames = replace(frames, visited=visited(recording, types).to(device))
+    network = network.to(device)
 
     with event_log(folder) as log:
         keep = (lambda name: None) if folder is None else (lambda name: folder / name)
@@ -89,18 +103,20 @@ def by_gradient(
             seed=learner.seed,
             progress=progress,
             scalars=log,
+            unknowns=UNKNOWNS if types is None else OF_TYPES,
             checkpoint=keep("alone.safetensors"),
         )
-        state = State("alone", data, tabulated(network, data, recording))
+        phase = "alone" if types is None else "type"
+        state = State(phase, data, tabulated(network, data, recording, types), types)
         best = judged(network, frames)
-        labels = find_types(data, state.estimate, inference.max_types)
+        labels = find_types(data, state.estimate, inference.max_types) if types is None else ()
         for number, (*_, types) in enumerate(labels):
             typed = sharing(network, types)
             after = train(
                 *(typed, replace(frames, visited=visited(recording, types.cpu()).to(device))),
                 *(_slower(settings), max(1, settings.steps // TYPED)),
                 seed=learner.seed,
-                unknowns=("connectivity", "functions", "field"),
+                unknowns=OF_TYPES,
                 progress=progress,
                 scalars=log,
                 checkpoint=keep(f"types-{number}.safetensors"),
