@@ -18,10 +18,11 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from figures_lib.errors import ConfigError
+from figures_lib.errors import ConfigError, shown
 from figures_lib.learner import FieldNetwork, GraphNetwork, Inference, Learner, Training
 from figures_lib.neurons import NEURON_MODELS
 from figures_lib.neurons.neuron import NeuronModel, NeuronParameters, types_in_blocks
+from figures_lib.paths import find_input
 from figures_lib.section import (
     LARGE,
     Count,
@@ -37,6 +38,7 @@ from figures_lib.section import (
 from figures_lib.weights import DISTRIBUTIONS
 from figures_lib.yaml_file import read_yaml, set_key
 
+BASE = "base"  # key of a file that names another one
 NeuronType = TypeVar("NeuronType", bound=NeuronParameters)
 
 
@@ -212,7 +214,8 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
     """Read and validate an experiment.
 
     Args:
-        path: YAML file of an experiment (see ``config/fig3.yaml``).
+        path: YAML file of an experiment (see ``config/fig3.yaml``). Its key ``base`` may name
+            another one, whose settings hold where the file itself has none.
         overrides: dotted keys and their values, e.g. ``{"simulation.frames": 2000}`` or
             ``{"neuron_types.0.width": 3.0}``. Values are taken as they are.
 
@@ -224,7 +227,37 @@ def load_experiment(path: str | Path, overrides: Mapping[str, Any] | None = None
             impossible. The message is one line: key, value found, what is allowed.
     """
     path = Path(path)
-    return validated(read_yaml(path), overrides or {}, f"{path}: ")
+    return validated(_with_base(path), overrides or {}, f"{path}: ")
+
+
+def _with_base(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The settings of a file and of those that it is based on."""
+    tree, here = read_yaml(path), (*above, path.resolve())
+    if BASE not in tree:
+        return tree
+    base = tree.pop(BASE)
+    if not isinstance(base, str):
+        raise ConfigError(
+            f"{path}: {BASE}: expected the name of a YAML file (found {shown(base, 60)})"
+        )
+    found = find_input(base)
+    if not found.is_file():
+        raise ConfigError(f"{path}: {BASE}: no file {base}; name an existing YAML file")
+    if found.resolve() in here:
+        raise ConfigError(f"{path}: {BASE}: {base} is based on this file; remove one of them")
+    return _merged(_with_base(found, here), tree)
+
+
+def _merged(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """The tree ``base`` with the settings of ``own``; a list replaces the whole list."""
+    both = dict(base)
+    for key, value in own.items():
+        inner = both.get(key)
+        if isinstance(inner, dict) and isinstance(value, dict):
+            both[key] = _merged(inner, value)
+        else:
+            both[key] = value
+    return both
 
 
 def change_experiment(experiment: Experiment, overrides: Mapping[str, Any]) -> Experiment:

@@ -313,6 +313,16 @@ CASES = [
         ),
     ),
     Case(
+        "a configuration based on no file",
+        "nowhere.yaml",
+        yaml("base: nowhere.yaml\n"),
+    ),
+    Case(
+        "a configuration based on itself",
+        "base:",
+        lambda folder: yaml(f"base: {folder / 'c.yaml'}\n")(folder),
+    ),
+    Case(
         "a share of the neurons missing for a type",
         "simulation.type_shares",
         override("simulation.type_shares=[1, 2, 1]"),

@@ -15,15 +15,41 @@ from figures_lib.paths import find_input
 from figures_lib.yaml_file import read_overrides, read_yaml, value_of
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=str)
+def test_every_configuration_is_valid_and_has_a_profile_of_its_own(path):
+    profiles = [load_experiment(one).profile for one in path.parent.glob("*.yaml")]
+    assert profiles.count(load_experiment(path).profile) == 1
+
+
+def test_a_file_is_based_on_another(tmp_path):
+    """Sections are merged, lists replaced, and a base may have a base itself."""
+    middle, top = tmp_path / "middle.yaml", tmp_path / "top.yaml"
+    middle.write_text(f"base: {TEST_CONFIG}\nsimulation: {{noise: 0.5, frames: 99}}\n")
+    types = "[{decay: 3, self_coupling: 1, width: 1}]"
+    top.write_text(f"base: {middle}\nsimulation: {{noise: 0.2}}\nneuron_types: {types}\n")
+    below, found = load_experiment(TEST_CONFIG), load_experiment(top, {"seed": 4})
+    changed = {"noise": 0.2, "frames": 99}
+    assert found.simulation == below.simulation.model_copy(update=changed)
+    assert [one.decay for one in found.neuron_types] == [3]
+    assert (found.field_network, found.seed) == (below.field_network, 4)
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("base", "expected"),
     [
-        *("fig3", "fig3_quick", "fig3_test", "fig3_theta", "fig3_untuned"),
-        *("fig3_gradient", "fig3_quick_gradient"),
+        ("[a.yaml]", "expected the name of a YAML file (found ['a.yaml'])"),
+        ("nowhere.yaml", "top.yaml: base: no file nowhere.yaml; name an existing YAML file"),
+        ("top.yaml", "top.yaml is based on this file; remove one of them"),
+        ("other.yaml", "top.yaml is based on this file; remove one of them"),
     ],
 )
-def test_profiles_are_valid(name):
-    load_experiment(ROOT / "config" / f"{name}.yaml")
+def test_a_base_that_cannot_be_used(tmp_path, monkeypatch, base, expected):
+    monkeypatch.chdir(tmp_path)
+    Path("top.yaml").write_text(f"base: {base}\n")
+    Path("other.yaml").write_text("base: top.yaml\n")
+    with pytest.raises(ConfigError) as error:
+        load_experiment("top.yaml")
+    assert expected in str(error.value)
 
 
 def test_overrides_reach_lists_and_sections():
