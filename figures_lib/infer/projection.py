@@ -29,7 +29,15 @@ from figures_lib.infer.connectivity import flat
 from figures_lib.infer.connectivity import inverse as regularised_inverse
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import Axis, bending, evaluate, features, locate, spline_basis
-from figures_lib.infer.unknowns import FIELD_BOUNDS, Data, Estimate, Pools, pooled, thinned
+from figures_lib.infer.unknowns import (
+    FIELD_BOUNDS,
+    Data,
+    Estimate,
+    Pools,
+    divided,
+    pooled,
+    thinned,
+)
 from figures_lib.infer.windows import rewindow
 
 FEW, MANY = 24, 64  # receivers that determine shared functions, and those of single neurons
@@ -43,6 +51,8 @@ LEAST_MODES = 6  # unknowns per function, at least
 RIDGE = 1e-11  # of the mean diagonal of a matrix that is inverted in double precision
 ENOUGH = 24  # frames per neuron that a step reads, about
 ROUNDS = 8  # Gauss–Newton steps in Ω, at most
+FEW_WINDOWS = 16  # that a block of frames may touch, about: a column for each takes time
+SHORTEST = 128  # frames in such a block, at least
 STILL = 1e-5  # of the mean Ω: steps that move it by less are the last ones
 ATTEMPTS = 12  # ridges to try, each ten times the previous one
 DAMPING, LEAST_DAMPING = 1e-8, 1e-14  # of the diagonal of the Gauss–Newton matrix
@@ -625,6 +635,7 @@ def best_windows(
     """
     rows = data.modulated.nonzero()[:, 0]
     rows = rows[torch.linspace(0, len(rows) - 1, min(JUDGES, len(rows))).round().long()]
+    data = in_short_blocks(data, max(candidates))
     table, positions = data.shard.all_gather(estimate.transfer[0]).double(), gathered(data)
     senders, left = Senders.of(positions, table), []
     for windows in candidates:
@@ -640,8 +651,14 @@ def best_windows(
     )
 
 
+def in_short_blocks(data: Data, windows: int) -> Data:
+    """The same frames in blocks of which each touches few of so many windows."""
+    return divided(data, max(SHORTEST, FEW_WINDOWS * data.frames // windows))
+
+
 def solve_receivers(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
     """W, Ω and, where each neuron has its own, φ of all receivers at once, given ψ."""
+    data = in_short_blocks(data, data.windows)
     weights, update = torch.zeros_like(estimate.connectivity), estimate.update.clone()
     field, positions = estimate.field.clone(), gathered(data)
     for table, group in zip(estimate.transfer, estimate.receivers, strict=True):

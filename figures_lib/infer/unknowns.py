@@ -184,6 +184,21 @@ def thinned(data: Data, frames: int) -> Data:
     return replace(data, blocks=blocks, power=data.power * share)
 
 
+def divided(data: Data, length: int) -> Data:
+    """The same frames in blocks of at most so many."""
+    blocks = tuple(
+        Block(*parts)
+        for one in data.blocks
+        for parts in zip(
+            one.position.split(length, 1),
+            one.derivative.split(length, 1),
+            one.frame.split(length),
+            strict=True,
+        )
+    )
+    return replace(data, blocks=blocks)
+
+
 def unexplained(data: Data, estimate: Estimate) -> float:
     """Unexplained fraction of the variance of x' in the frames of ``data``."""
     return float(residual_by_run(data, estimate).sum()) / data.power
