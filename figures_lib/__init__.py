@@ -6,6 +6,7 @@ from figures_lib.draw import (
     benchmark_figures,
     benchmark_tables,
     figures,
+    formula_tables,
     study_figures,
     study_tables,
 )
@@ -28,6 +29,7 @@ __all__ = [
     "benchmark_tables",
     "figures",
     "findings",
+    "formula_tables",
     "load_experiment",
     "open_run",
     "save_figure",

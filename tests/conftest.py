@@ -93,7 +93,17 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
     "crash": ("crash", "pipeline", "bad_input"),
     "science": (
         *("inference", "shards", "inference_steps", "simulator", "cost", "config_space"),
-        *("architecture", "config", "data", "gauge", "gnn", "health", "scoring", "siren"),
+        *(
+            "architecture",
+            "config",
+            "data",
+            "formulas",
+            "gauge",
+            "gnn",
+            "health",
+            "scoring",
+            "siren",
+        ),
         *("sweeps", "projection", "gradient", "types"),
     ),
     "book": (

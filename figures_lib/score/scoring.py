@@ -22,6 +22,7 @@ from figures_lib.infer import gauge
 from figures_lib.infer.diagnosis import identifiability
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
+from figures_lib.score.formulas import formulas_of
 from figures_lib.score.rollout import roll_out
 from figures_lib.simulate.truth import Truth
 
@@ -111,6 +112,7 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     }
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
+    metrics |= _describe(recording, truth, model, type_of_cluster)
     metrics |= identifiability(recording)
     evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}
     metrics |= {
@@ -229,6 +231,34 @@ def _score_field(truth: Truth, model: Model) -> dict[str, float]:
         "external_input.r2": fit_line(true, learned)[0],
         "external_input.r2_gauge_free": fit_line(true, learned * ratio)[0],
     }
+
+
+def _describe(
+    recording: Recording, truth: Truth, model: Model, type_of_cluster: Int[Tensor, " cluster"]
+) -> dict[str, Any]:
+    """Formulas of the learned functions, with the learned and true parameters of found types.
+
+    Of parameters that the neuron model does not have there is no true value.
+    """
+    own = [truth.neuron_types[int(k)] for k in type_of_cluster]
+    metrics: dict[str, Any] = {}
+    formulas = formulas_of(model.history, recording.activity, model.types)
+    for kind, formula in zip(("update", "transfer"), formulas, strict=True):
+        known = (None, None) if formula is None else (formula.text, formula.missed)
+        metrics[f"formulas.{kind}"], metrics[f"formulas.{kind}_missed"] = known
+        if formula is not None:
+            for name, values in formula.parameters.items():
+                metrics[f"formulas.{name}"] = {
+                    "learned": _known(values),
+                    "error": _known(formula.errors[name]),
+                    "true": [getattr(one, name, None) for one in own],
+                }
+    return metrics
+
+
+def _known(values: Float[np.ndarray, " n"]) -> list[float | None]:
+    """The values, None in place of those that are not known."""
+    return [float(value) if np.isfinite(value) else None for value in values]
 
 
 def _score_roll_out(recording: Recording, truth: Truth, model: Model) -> dict[str, float | int]:
