@@ -7,7 +7,7 @@ import pytest
 import torch
 from test_sweeps import planted, prepared
 
-from figures_lib.infer import heldout
+from figures_lib.infer import heldout, projection
 from figures_lib.infer.diagnosis import diagnose
 from figures_lib.infer.examine import STEADY, agreement_of_halves, spread_of_messages
 from figures_lib.infer.projection import (
@@ -177,6 +177,25 @@ def test_steps_that_begin_slowly_are_not_taken_for_the_last(
     monkeypatch.setattr(Projection, "step", lambda _: next(course))
     taken = projected_steps(data, estimate, Pools(None, EVERYONE), 30, enough)
     assert len(list(taken)) == steps
+
+
+def test_a_step_is_damped_until_it_succeeds(problem, monkeypatch):
+    """After many good steps the damping is tiny, and the next may need a large one."""
+    data, estimate, _ = problem
+    one = Projection(data, estimate, 0, Pools(None, EVERYONE))
+    monkeypatch.setattr(one, "_damping", projection.LEAST_DAMPING)
+    solve, tried = projection._solve, []
+
+    def wild(matrix, gradient, damping):
+        tried.append(damping)
+        if damping < 1e-9:
+            return None  # no direction is known
+        step = solve(matrix, gradient, damping)
+        return step if damping > 1e-2 else 0 * step  # no help
+
+    monkeypatch.setattr(projection, "_solve", wild)
+    assert one.step() < 1
+    assert len(tried) > 5 and tried[-1] > 1e-2
 
 
 def test_every_group_of_receivers_changes_its_own_functions(problem):

@@ -59,7 +59,7 @@ DAMPING, LEAST_DAMPING = 1e-8, 1e-14  # of the diagonal of the Gauss–Newton ma
 SETTLED = 0.99  # share of the loss: steps that leave more have arrived
 CREEPING = 0.95  # steps that leave more are not worth their time where they are long
 NOTHING = 1e-10  # of the variance of x': a smaller residual is none
-TRIALS = 5  # dampings of one step to try
+TRIALS = 11  # dampings of one step to try, each thirty times the previous one
 SILENT = 1e-6  # of the mean power: functions that matter less are held back as if they did
 BENDING = 1e-9  # penalty on a step and its bending, of the mean diagonal
 CLEAR = 1e-9  # share of the power of a column that is left where others explain it
@@ -486,7 +486,7 @@ class Projection:
             damping = self._damping * 30**attempt
             change = _solve(matrix, gradient, damping)
             if change is None:
-                return 1.0  # no direction is known
+                continue  # no direction is known yet
             receivers, table = self._changed(change)
             trial = eliminate(receivers, Senders.of(receivers.positions, table))
             loss = float(shard.all_reduce(trial.loss.sum()))
