@@ -166,7 +166,7 @@ def test_roll_out_is_euler_integration_of_the_learned_equation(simulated, model)
     """Tabulated roll-out against stepping the network itself."""
     recording, _ = simulated
     start = recording.activity[100]
-    rolled = roll_out(model, recording.gain, start, 0, 30, 0.01)
+    rolled = roll_out(model, recording.gain, start[None], torch.tensor([0]), 30, 0.01)[:, 0]
     x, field = start[None], torch.ones(1, 64)
     for step in range(29):
         if step % 10 == 0:

@@ -146,10 +146,34 @@ def test_roll_out_is_scored_from_a_state_outside_the_recording(small, scores):
         omega[:16] = truth.field_at(torch.tensor([frame]))[0].numpy()
         received = 10 * omega * (weights @ np.tanh(x / own["width"]))
         x = x + 0.01 * (own["self_coupling"] * np.tanh(x) - own["decay"] * x + received)
-    learned = roll_out(model, recording.gain, start, 1400, 200, 0.01)
+    first = torch.tensor([1400])
+    learned = roll_out(model, recording.gain, start[None], first, 200, 0.01)[:, 0]
     expected = _r2(np.array(rows), learned.numpy())
     assert scores.metrics["rollout.r2"] == pytest.approx(expected, abs=1e-4)
     assert scores.metrics["rollout.horizon_frames"] == 200
+
+
+def test_drift_starts_at_recorded_states_and_follows_both_networks(small, scores):
+    """Without noise both networks begin alike; the truth is stepped by hand."""
+    _, recording, truth, model = small
+    assert scores.drift.shape == (3, 1001)
+    assert (scores.drift[:, 0] > 0.9999).all()
+    assert (scores.drift[:, 1:].amin(1) < scores.drift[:, 0]).all()
+    middle = scores.drift.median(0).values
+    assert scores.metrics["rollout.r2_400"] == pytest.approx(float(middle[400]))
+    assert scores.metrics["rollout.r2_800"] == pytest.approx(float(middle[800]))
+    x, dynamics = recording.activity[0], truth.dynamics
+    for frame in range(20):
+        assert torch.allclose(scores.rolled_true[frame], x[scores.rolled_neurons], atol=1e-4)
+        field = torch.ones(40)
+        field[:16] = truth.field_at(torch.tensor([frame]))[0]
+        x = x + 0.01 * dynamics.derivative(x, field)
+    first = torch.tensor([0, 1000])
+    both = roll_out(model, recording.gain, recording.activity[first], first, 30, 0.01)
+    for state, frame in enumerate(first):
+        start = recording.activity[[int(frame)]]
+        alone = roll_out(model, recording.gain, start, frame[None], 30, 0.01)
+        assert torch.allclose(both[:, state], alone[:, 0], atol=1e-4)
 
 
 def test_a_shorter_recording_limits_the_horizon(small):
@@ -160,6 +184,7 @@ def test_a_shorter_recording_limits_the_horizon(small):
     metrics = score(short, replace(truth, frames=50), replace(model, frames=50)).metrics
     assert metrics["rollout.horizon_frames"] == 50
     assert metrics["rollout.r2"] > 0.5
+    assert np.isnan(metrics["rollout.r2_400"])
 
 
 def test_scores_survive_the_disk(tmp_path, scores):

@@ -28,12 +28,12 @@ class Dynamics:
     connectivity: Float[Tensor, "neuron neuron"]
 
     def derivative(
-        self, x: Float[Tensor, " neuron"], field: Float[Tensor, " neuron"]
-    ) -> Float[Tensor, " neuron"]:
+        self, x: Float[Tensor, "*state neuron"], field: Float[Tensor, "*state neuron"]
+    ) -> Float[Tensor, "*state neuron"]:
         """dx/dt without the noise [1/time unit].
 
         Args:
-            x: activity, dimensionless.
+            x: activity, dimensionless; of one state, or of several.
             field: Ω_i, dimensionless.
 
         Source: equation (1).
@@ -49,16 +49,16 @@ class Dynamics:
 
 
 def product(
-    matrix: Float[Tensor, "neuron neuron"], vector: Float[Tensor, " neuron"]
-) -> Float[Tensor, " neuron"]:
-    """Matrix times vector, which takes nearly all the time of a step.
+    matrix: Float[Tensor, "neuron neuron"], vector: Float[Tensor, "*state neuron"]
+) -> Float[Tensor, "*state neuron"]:
+    """Matrix times vector, or times each of some, which takes nearly all the time of a step.
 
     On the CPU, NumPy computes it: its BLAS divides the rows among the cores, whereas torch's
     (Intel's MKL) uses a single core on processors of other makers.
     """
     if matrix.is_cuda:
-        return torch.mv(matrix, vector)
-    return torch.from_numpy(matrix.numpy() @ vector.numpy())
+        return (matrix @ vector.t()).t()
+    return torch.from_numpy((matrix.numpy() @ vector.numpy().T).T)
 
 
 @contextmanager

@@ -23,7 +23,8 @@ from figures_lib.infer.diagnosis import identifiability
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
 from figures_lib.score.formulas import formulas_of
-from figures_lib.score.rollout import roll_out
+from figures_lib.score.regression import fit_line
+from figures_lib.score.rollout import drift, roll_out, true_roll_out
 from figures_lib.simulate.truth import Truth
 
 ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
@@ -46,6 +47,10 @@ class Scores:
         transfer_true: ψ of each true type over ``x``, maximum 1.
         transfer_learned: ψ* likewise (mean over receiver types for the pair variant).
         type_of_cluster: the true type that is most common in each found type.
+        drift: R² of a roll-out at every frame, see :class:`~figures_lib.score.rollout.Drift`.
+        rolled_true: activity of some neurons of it, of the true network.
+        rolled_learned: the same of the learned network.
+        rolled_neurons: which neurons these are.
     """
 
     metrics: dict[str, Any]
@@ -57,6 +62,10 @@ class Scores:
     transfer_true: Float[Tensor, "type x"]
     transfer_learned: Float[Tensor, "type x"]
     type_of_cluster: Int[Tensor, " cluster"]
+    drift: Float[Tensor, "state time"]
+    rolled_true: Float[Tensor, "time shown"]
+    rolled_learned: Float[Tensor, "time shown"]
+    rolled_neurons: Int[Tensor, " shown"]
 
     def save(self, folder: Path) -> None:
         """Write into an existing folder (JSON and safetensors)."""
@@ -112,6 +121,8 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     }
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
+    drifted = drift(recording, truth, model)
+    metrics |= drifted.metrics()
     metrics |= _describe(recording, truth, model, type_of_cluster)
     metrics |= identifiability(recording)
     evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}
@@ -133,17 +144,11 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
         transfer_true,
         transfer_learned,
         type_of_cluster,
+        drifted.r2,
+        drifted.true,
+        drifted.learned,
+        drifted.neurons,
     )
-
-
-def fit_line(true: Tensor, learned: Tensor) -> tuple[float, float]:
-    """R² and slope of the least-squares line learned = slope·true + offset."""
-    x, y = true.flatten().double(), learned.flatten().double()
-    x, y = x - x.mean(), y - y.mean()
-    covariance, power = x @ y, x @ x
-    if power == 0 or y @ y == 0:
-        return 0.0, 0.0
-    return float(covariance**2 / (power * (y @ y))), float(covariance / power)
 
 
 def gauge_free_r2(
@@ -272,17 +277,11 @@ def _score_roll_out(recording: Recording, truth: Truth, model: Model) -> dict[st
     frames = min(ROLLOUT_FRAMES, total)
     generator = torch.Generator().manual_seed(0)
     chosen = torch.randint(total, (len(model.types),), generator=generator)
-    start = recording.activity[chosen, torch.arange(len(model.types))].clone()
-    first = (total - frames) // 2
-    learned = roll_out(model, recording.gain, start, first, frames, recording.time_step)
-    field = torch.ones(frames, len(model.types))
-    if model.modulated.any():
-        field[:, model.modulated] = truth.field_at(torch.arange(first, first + frames))
-    true, dynamics = [start], truth.dynamics
-    for omega in field[:-1]:
-        change = dynamics.derivative(true[-1], omega)
-        true.append(true[-1] + recording.time_step * change)
+    start = recording.activity[chosen, torch.arange(len(model.types))][None].clone()
+    first, step = torch.tensor([(total - frames) // 2]), recording.time_step
+    learned = roll_out(model, recording.gain, start, first, frames, step)
+    true = true_roll_out(truth, model.modulated, start, first, frames, step)
     return {
-        "rollout.r2": fit_line(torch.stack(true), learned)[0],
+        "rollout.r2": fit_line(true, learned)[0],
         "rollout.horizon_frames": frames,
     }
