@@ -195,7 +195,7 @@ def test_saturated_senders_are_named_and_no_method_could_do_better(tmp_path):
     )
     activity, parameters = recording.activity.double(), truth.dynamics.parameters
     parameters = {name: value.double() for name, value in parameters.items()}
-    messages = experiment.neuron.transfer(activity, parameters)
+    messages = experiment.neuron.transfer(activity, parameters, parameters)
     field = torch.ones_like(activity)
     field[:, recording.modulated] = truth.field_at(torch.arange(len(field))).double()
     rest = recording.derivative - experiment.neuron.update(activity, parameters)

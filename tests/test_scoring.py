@@ -245,6 +245,24 @@ def test_type_accuracy_is_that_of_the_best_matching():
     assert cluster_of_type.tolist() == [0, 1]
 
 
+def test_messages_that_depend_on_the_receiver_are_scored_pair_by_pair(small):
+    """Each pair of types has its ψ and its scale."""
+    _, recording, truth, model = small
+    truth = replace(truth, neuron_model="receiving")
+    scores = score(recording, truth, model)
+    x = scores.x
+    assert scores.transfer_true.shape == scores.transfer_learned.shape == (2, *x.shape)
+    for i, mine in enumerate(truth.neuron_types):
+        for j, other in enumerate(truth.neuron_types):
+            values = torch.tanh((x[j] - other.threshold) / mine.width) - other.slope * x[j]
+            largest = values.abs().max()
+            assert torch.allclose(scores.transfer_true[i, j], values / largest, atol=1e-5)
+            rows = (truth.types == i)[:, None] & (truth.types == j)
+            expected = truth.connectivity[rows] * largest
+            assert torch.allclose(scores.connectivity_true[rows], expected, rtol=1e-4)
+    assert scores.metrics["formulas.width"]["true"] == [None, None]
+
+
 def test_the_worst_error_is_of_the_range_of_each_function():
     true = torch.tensor([[0.0, 0.1, 0.2], [5.0, 9.0, 15.0]])
     learned = true + torch.tensor([[0.0, 0.05, 0.0], [-1.0, 0.0, 0.5]])

@@ -74,6 +74,31 @@ def _reference(experiment, truth, start):
     return np.array(rows), np.array(slopes)
 
 
+def test_messages_can_depend_on_the_receiver():
+    """Figure S14, neuron by neuron: the width is that of the receiver."""
+    experiment = _experiment(
+        **{"neuron_model": "receiving", "simulation.type_order": "shuffled"}
+    )
+    truth = draw_truth(experiment)
+    own = [truth.neuron_types[int(k)] for k in truth.types]
+    x = 2 * torch.randn(2, 15, generator=torch.Generator().manual_seed(0))
+    found = truth.dynamics.derivative(x, torch.ones(2, 15))
+    for i, mine in enumerate(own):
+        received = sum(
+            truth.connectivity[i, j]
+            * (torch.tanh((x[:, j] - other.threshold) / mine.width) - other.slope * x[:, j])
+            for j, other in enumerate(own)
+        )
+        alone = mine.self_coupling * torch.tanh(x[:, i]) - mine.decay * x[:, i] + mine.offset
+        assert torch.allclose(found[:, i], alone + mine.gain * received, atol=1e-4)
+    grid = torch.linspace(-1, 1, 5).expand(len(truth.neuron_types), -1)
+    pairs = truth.transfer(grid)
+    for i, mine in enumerate(truth.neuron_types):
+        for j, other in enumerate(truth.neuron_types):
+            expected = torch.tanh((grid[j] - other.threshold) / mine.width)
+            assert torch.allclose(pairs[i, j], expected - other.slope * grid[j])
+
+
 @pytest.mark.parametrize("order", ["blocks", "shuffled"])
 def test_integrator_equals_float64_reference(order):
     experiment = _experiment(**{"simulation.type_order": order})

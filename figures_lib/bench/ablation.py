@@ -112,7 +112,7 @@ def _linear_problem(
     field = torch.ones_like(x)
     field[recording.modulated] = truth.field_at(frames).T
     rest = slopes[frames].T - truth.neuron.update(x, own)
-    return truth.neuron.transfer(x, own), rest / (field * recording.gain[:, None])
+    return truth.neuron.transfer(x, own, own), rest / (field * recording.gain[:, None])
 
 
 def _least_squares(messages: Tensor, target: Tensor) -> Float[Tensor, "neuron neuron"]:

@@ -45,16 +45,20 @@ def plane(
 @style()
 def functions(
     x: Float[Tensor, "type x"],
-    true: Float[Tensor, "type x"],
-    learned: Float[Tensor, "type x"],
+    true: Float[Tensor, "*receiver type x"],
+    learned: Float[Tensor, "*receiver type x"],
     label: str,
 ) -> Figure:
-    """Update functions φ* or transfer functions ψ* of every type, over the true ones."""
+    """Update functions φ* or transfer functions ψ* of every type, over the true ones.
+
+    Those that depend on the receiver have a line for every type of receivers.
+    """
     figure, ax = plt.subplots(figsize=(5.2, 4))
-    ax.plot(x.T, true.T, color=TRUE_COLOUR, lw=6, solid_capstyle="round")
+    for of_type, grid in zip(true.movedim(-2, 0), x, strict=True):
+        ax.plot(grid, of_type.t(), color=TRUE_COLOUR, lw=6, solid_capstyle="round")
     types = torch.arange(len(x))
-    for grid, values, colour in zip(x, learned, colours(types), strict=True):
-        ax.plot(grid, values, color=colour, lw=1.5)
+    for of_type, grid, colour in zip(learned.movedim(-2, 0), x, colours(types), strict=True):
+        ax.plot(grid, of_type.t(), color=colour, lw=1.5)
     ax.set(xlabel="activity x (dimensionless)", ylabel=label)
     ax.plot([], [], color=TRUE_COLOUR, lw=6, label="true")
     type_legend(ax, types)

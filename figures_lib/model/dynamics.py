@@ -3,19 +3,21 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.neurons.neuron import NeuronModel
+from figures_lib.neurons.neuron import NeuronModel, Parameters
 
 
 @dataclass(frozen=True)
 class Dynamics:
     """The right-hand side of equation (1) for a network of N neurons.
 
-    dx_i/dt = φ(x_i) + g_i·Ω_i(t)·Σ_j W_ij·ψ(x_j), with φ and ψ of the neuron model.
+    dx_i/dt = φ(x_i) + g_i·Ω_i(t)·Σ_j W_ij·ψ(x_j), with φ and ψ of the neuron model. Where ψ
+    depends on the receiver, it is evaluated once for all receivers with equal parameters.
 
     Attributes:
         neuron: φ and ψ.
@@ -39,8 +41,28 @@ class Dynamics:
         Source: equation (1).
         """
         own = self.parameters
-        received = product(self.connectivity, self.neuron.transfer(x, own))
-        return self.neuron.update(x, own) + own["gain"] * field * received
+        return self.neuron.update(x, own) + own["gain"] * field * self._received(x)
+
+    def _received(self, x: Float[Tensor, "*state neuron"]) -> Float[Tensor, "*state neuron"]:
+        """Σ_j W_ij·ψ(x_j)."""
+        own = self.parameters
+        if not self.neuron.by_receiver:
+            return product(self.connectivity, self.neuron.transfer(x, own, own))
+        received = torch.empty_like(x)
+        for rows, weights, receiver in self._alike:
+            received[..., rows] = product(weights, self.neuron.transfer(x, own, receiver))
+        return received
+
+    @cached_property
+    def _alike(self) -> list[tuple[Tensor, Tensor, Parameters]]:
+        """Receivers with equal parameters: which they are, their rows of W, the parameters."""
+        table = torch.stack(list(self.parameters.values()), 1)
+        kinds, kind = table.unique(dim=0, return_inverse=True)
+        every = [(kind == k).nonzero()[:, 0] for k in range(len(kinds))]
+        return [
+            (rows, self.connectivity[rows], dict(zip(self.parameters, values, strict=True)))
+            for rows, values in zip(every, kinds, strict=True)
+        ]
 
     def to(self, device: torch.device | str) -> "Dynamics":
         """The same network on another device."""
@@ -49,8 +71,8 @@ class Dynamics:
 
 
 def product(
-    matrix: Float[Tensor, "neuron neuron"], vector: Float[Tensor, "*state neuron"]
-) -> Float[Tensor, "*state neuron"]:
+    matrix: Float[Tensor, "row neuron"], vector: Float[Tensor, "*state neuron"]
+) -> Float[Tensor, "*state row"]:
     """Matrix times vector, or times each of some, which takes nearly all the time of a step.
 
     On the CPU, NumPy computes it: its BLAS divides the rows among the cores, whereas torch's

@@ -4,8 +4,10 @@
 """
 
 from figures_lib.neurons.neuron import NeuronModel
+from figures_lib.neurons.receiving import RECEIVING
 from figures_lib.neurons.saturating import SATURATING
 
 NEURON_MODELS: dict[str, NeuronModel] = {
     "saturating": SATURATING,
+    "receiving": RECEIVING,
 }

@@ -11,7 +11,8 @@ from torch import Tensor
 from figures_lib.section import Finite, Section
 
 Parameters = Mapping[str, Tensor]  # by name; their shapes broadcast against the activity
-Function = Callable[[Tensor, Parameters], Tensor]
+Update = Callable[[Tensor, Parameters], Tensor]
+Transfer = Callable[[Tensor, Parameters, Parameters], Tensor]
 
 
 class NeuronParameters(Section):
@@ -36,15 +37,18 @@ class NeuronModel:
     Attributes:
         parameters: class of an entry of ``neuron_types``; its fields are the parameters.
         update: φ(x; parameters), the dynamics of a neuron by itself [1/time unit].
-        transfer: ψ(x; parameters), the message that a neuron sends, dimensionless.
+        transfer: ψ(x; parameters of the sender, of the receiver), the message that a neuron
+            sends, dimensionless.
         likely_cause: parameters of the types and Δt → why activity grew without bound, and
             what to change, for the message of an error.
+        by_receiver: whether ψ depends on the receiver at all.
     """
 
     parameters: type[NeuronParameters]
-    update: Function
-    transfer: Function
+    update: Update
+    transfer: Transfer
     likely_cause: Callable[[Sequence[Any], float], str] = no_known_cause
+    by_receiver: bool = False
 
 
 def of_each_neuron(

@@ -38,12 +38,15 @@ def update(x: Float[Tensor, "*shape"], own: Parameters) -> Float[Tensor, "*shape
     return own["self_coupling"] * torch.tanh(x) - own["decay"] * x + own["offset"]
 
 
-def transfer(x: Float[Tensor, "*shape"], own: Parameters) -> Float[Tensor, "*shape"]:
-    """ψ(x) = tanh((x − h)/γ) − θ·x, dimensionless.
+def transfer(
+    x: Float[Tensor, "*shape"], sender: Parameters, receiver: Parameters
+) -> Float[Tensor, "*shape"]:
+    """ψ(x) = tanh((x − h)/γ) − θ·x, dimensionless; the receiver plays no part.
 
     Source: equation (1), the term in the sum.
     """
-    return torch.tanh((x - own["threshold"]) / own["width"]) - own["slope"] * x
+    inside = (x - sender["threshold"]) / sender["width"]
+    return torch.tanh(inside) - sender["slope"] * x
 
 
 def likely_cause(neuron_types: Sequence[SaturatingNeuron], time_step: float) -> str:

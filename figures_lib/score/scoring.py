@@ -44,8 +44,9 @@ class Scores:
         x: activity over the range that each true type visits.
         update_true: φ of each true type over ``x`` [1/time unit].
         update_learned: φ* of the found type that is most common in each true type.
-        transfer_true: ψ of each true type over ``x``, maximum 1.
-        transfer_learned: ψ* likewise (mean over receiver types for the pair variant).
+        transfer_true: ψ of each true type over ``x``, maximum 1; for each type of receivers,
+            if it depends on them.
+        transfer_learned: ψ* likewise; else its mean over the types of receivers.
         type_of_cluster: the true type that is most common in each found type.
         drift: R² of a roll-out at every frame, see :class:`~figures_lib.score.rollout.Drift`.
         rolled_true: activity of some neurons of it, of the true network.
@@ -59,8 +60,8 @@ class Scores:
     x: Float[Tensor, "type x"]
     update_true: Float[Tensor, "type x"]
     update_learned: Float[Tensor, "type x"]
-    transfer_true: Float[Tensor, "type x"]
-    transfer_learned: Float[Tensor, "type x"]
+    transfer_true: Float[Tensor, "*receiver type x"]
+    transfer_learned: Float[Tensor, "*receiver type x"]
     type_of_cluster: Int[Tensor, " cluster"]
     drift: Float[Tensor, "state time"]
     rolled_true: Float[Tensor, "time shown"]
@@ -102,11 +103,15 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     update_true = truth.update(x)
     transfer_true = truth.transfer(x)
     scale = gauge.transfer_scale(transfer_true)
-    transfer_true = transfer_true / scale[:, None]
-    update_learned, transfer_learned, learned_scale = _functions(model, x, cluster_of_type)
+    transfer_true = transfer_true / scale[..., None]
+    update_learned, transfer_learned = _functions(
+        model, x, cluster_of_type, truth.neuron.by_receiver
+    )
+    learned_scale = gauge.transfer_scale(transfer_learned)
+    transfer_learned = transfer_learned / learned_scale[..., None]
 
-    connectivity_true = truth.connectivity * scale[truth.types]
-    learned = model.gnn.connectivity.detach() * learned_scale[truth.types]
+    connectivity_true = truth.connectivity * _of_neurons(scale, truth.types)
+    learned = model.gnn.connectivity.detach() * _of_neurons(learned_scale, truth.types)
     r2, slope = fit_line(connectivity_true, learned)
     metrics: dict[str, Any] = {
         "connectivity.r2": r2,
@@ -205,24 +210,43 @@ def final_loss(recording: Recording, model: Model) -> float:
 
 
 def _functions(
-    model: Model, x: Float[Tensor, "type x"], cluster_of_type: Int[Tensor, " type"]
-) -> tuple[Tensor, Tensor, Tensor]:
-    """φ*, ψ* and the scale of ψ* of the found type most common in each true type."""
-    update, transfer, scales = [], [], []
+    model: Model,
+    x: Float[Tensor, "type x"],
+    cluster_of_type: Int[Tensor, " type"],
+    by_receiver: bool,
+) -> tuple[Float[Tensor, "type x"], Float[Tensor, "*receiver type x"]]:
+    """φ* and ψ* of the found type most common in each true type.
+
+    ψ* of each type of receivers if the true one depends on them; else its mean over them.
+    """
+    update, transfer = [], []
     for grid, cluster in zip(x, cluster_of_type, strict=True):
         grids = grid.expand(int(model.types.max()) + 1, -1)
         update.append(model.update(grids)[cluster])
         values = model.transfer(grids)[..., cluster, :]
-        values = values.mean(0) if values.dim() == 2 else values
-        scales.append(gauge.transfer_scale(values))
-        transfer.append(values / scales[-1])
-    return torch.stack(update), torch.stack(transfer), torch.stack(scales)
+        if by_receiver and values.dim() == 2:
+            values = values[cluster_of_type]
+        elif by_receiver:
+            values = values.expand(len(x), -1)
+        elif values.dim() == 2:
+            values = values.mean(0)
+        transfer.append(values)
+    return torch.stack(update), torch.stack(transfer, -2)
 
 
-def worst_error(true: Float[Tensor, "type x"], learned: Float[Tensor, "type x"]) -> float:
+def _of_neurons(
+    scale: Float[Tensor, "*receiver type"], types: Int[Tensor, " neuron"]
+) -> Float[Tensor, "*row neuron"]:
+    """The scale of ψ of every sender; for every receiver, if it has that axis."""
+    return scale[types] if scale.dim() == 1 else scale[types][:, types]
+
+
+def worst_error(
+    true: Float[Tensor, "*receiver type x"], learned: Float[Tensor, "*receiver type x"]
+) -> float:
     """Largest deviation as a fraction of the range of the true function, worst type."""
-    spread = (true.amax(1) - true.amin(1)).clamp_min(1e-12)
-    return float(((true - learned).abs().amax(1) / spread).max())
+    spread = (true.amax(-1) - true.amin(-1)).clamp_min(1e-12)
+    return float(((true - learned).abs().amax(-1) / spread).max())
 
 
 def _score_field(truth: Truth, model: Model) -> dict[str, float]:
@@ -243,12 +267,14 @@ def _describe(
 ) -> dict[str, Any]:
     """Formulas of the learned functions, with the learned and true parameters of found types.
 
-    Of parameters that the neuron model does not have there is no true value.
+    Of parameters that the neuron model does not have there is no true value, and of those of ψ
+    none where it depends on the receiver.
     """
     own = [truth.neuron_types[int(k)] for k in type_of_cluster]
     metrics: dict[str, Any] = {}
     formulas = formulas_of(model.history, recording.activity, model.types)
-    for kind, formula in zip(("update", "transfer"), formulas, strict=True):
+    comparable = (True, not truth.neuron.by_receiver)
+    for kind, formula, shown in zip(("update", "transfer"), formulas, comparable, strict=True):
         known = (None, None) if formula is None else (formula.text, formula.missed)
         metrics[f"formulas.{kind}"], metrics[f"formulas.{kind}_missed"] = known
         if formula is not None:
@@ -256,7 +282,7 @@ def _describe(
                 metrics[f"formulas.{name}"] = {
                     "learned": _known(values),
                     "error": _known(formula.errors[name]),
-                    "true": [getattr(one, name, None) for one in own],
+                    "true": [getattr(one, name, None) if shown else None for one in own],
                 }
     return metrics
 

@@ -228,6 +228,10 @@ def functions(run: Run) -> Viewer:
     model, scores = run.infer(), run.score()
     shown = evenly(len(truth.types), CURVES)
     bound = 3 * float(recording.activity[::50].std())
+    transfer_true, transfer_learned = (  # where ψ depends on the receiver: of the first type
+        one.flatten(0, -2)[: len(scores.x)]
+        for one in (scores.transfer_true, scores.transfer_learned)
+    )
     arrays = {
         "neurons": exact(shown, np.uint16),
         "types": exact(truth.types, np.uint8),
@@ -235,8 +239,8 @@ def functions(run: Run) -> Viewer:
         "x": exact(scores.x, np.float32),
         "updateTrue": quantised(scores.update_true, np.uint16),
         "updateLearned": quantised(scores.update_learned, np.uint16),
-        "transferTrue": quantised(scores.transfer_true, np.uint16),
-        "transferLearned": quantised(scores.transfer_learned, np.uint16),
+        "transferTrue": quantised(transfer_true, np.uint16),
+        "transferLearned": quantised(transfer_learned, np.uint16),
     }
     sweeps = model.history.sweeps
     for number, sweep in enumerate(sweeps):

@@ -66,9 +66,16 @@ class Truth:
         """φ of each type, one per row [1/time unit]."""
         return self.neuron.update(x, self._of_each_type())
 
-    def transfer(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
-        """ψ of each type, one per row, dimensionless."""
-        return self.neuron.transfer(x, self._of_each_type())
+    def transfer(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "*receiver type x"]:
+        """ψ of each type of senders, one per row, dimensionless.
+
+        For each type of receivers, if it depends on that.
+        """
+        own = self._of_each_type()
+        if not self.neuron.by_receiver:
+            return self.neuron.transfer(x, own, own)
+        receivers = {name: values[:, None] for name, values in own.items()}
+        return self.neuron.transfer(x.expand(len(x), -1, -1), own, receivers)
 
     def save(self, folder: Path) -> None:
         """Write into an existing folder."""
