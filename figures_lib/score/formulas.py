@@ -34,7 +34,7 @@ SAMPLE = 16  # types by which the form is chosen, at most
 MEMBERS = 16  # of a type, at most, whose functions are compared
 FEWEST = 4  # of them, to tell how much they differ
 NORMAL = 1.4826  # standard deviation over median deviation of a normal distribution
-DECISIVE = 10.0  # difference of the criterion that speaks very strongly for a form
+DECISIVE = 10.0  # difference of the criterion, per function, that speaks strongly for a form
 SMALLEST = 1e-30  # misfit: that of an exact table
 MOST_TERMS = 3  # of φ
 STARTS = (1 / 16, 1 / 4, 1.0)  # widths of ψ at which a fit starts, of the visited range
@@ -256,6 +256,7 @@ def best_form(forms: Sequence[Form], functions: Sequence[Points]) -> Form | None
     Source: R. E. Kass and A. E. Raftery, J. Am. Stat. Assoc. 90 (1995) 773.
     """
     places = np.linspace(0, len(functions) - 1, min(SAMPLE, len(functions))).round()
+    enough = DECISIVE * len(places)
     criteria: dict[Form, float] = dict.fromkeys(forms, 0.0)
     for points in (functions[int(place)] for place in places):
         solved = {form: form.solve(points) for form in forms}
@@ -270,7 +271,7 @@ def best_form(forms: Sequence[Form], functions: Sequence[Points]) -> Form | None
             criteria[form] += count * np.log(max(missed, SMALLEST))
             criteria[form] += len(form.names) * np.log(count)
     least = min(criteria.values())
-    likely = [form for form in forms if criteria[form] <= least + DECISIVE]
+    likely = [form for form in forms if criteria[form] <= least + enough]
     return min(likely, key=lambda form: (len(form.names), criteria[form]))
 
 
