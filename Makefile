@@ -1,5 +1,6 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
+# make figure FIG=s7                one more figure of the paper: fig2, s3, s7, s8, s10 … s14
 # make results                      the long studies whose results come with the book: hours
 # make test                         every test
 # make test-PART                    one part: science, book, browser, batch or crash
@@ -23,7 +24,9 @@ READY = .venv/.installed
 
 STUDIES = noise length neurons types inputs contrast speed theta differences
 
-.PHONY: book studies results test lint kills audit coverage mutants clean
+FIGURES = $(basename $(notdir $(wildcard config/figures/*.yaml)))
+
+.PHONY: book studies figure results test lint kills audit coverage mutants clean
 
 book: $(READY)
 	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta, test, gradient or quick_gradient" >&2; exit 2; }
@@ -35,6 +38,10 @@ studies: $(STUDIES:%=study-%)
 
 study-%: $(READY)
 	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/$(PROFILE)/studies/$*
+
+figure: $(READY)
+	@test -f "config/figures/$(FIG).yaml" || { echo "FIG=$(FIG) is unknown; use one of $(FIGURES)" >&2; exit 2; }
+	.venv/bin/python -m figures_lib sweep config/figures/$(FIG).yaml --out runs/figures/$(FIG) --workers $(WORKERS)
 
 RESULTS = calibration methods methods_continuum methods_figure2
 

@@ -49,6 +49,19 @@ def test_every_study_has_a_file_and_one_at_the_published_size():
     assert names == {*STUDIES, *(f"{name}_paper" for name in STUDIES), *others}
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "config" / "figures").glob("*.yaml")), ids=str)
+def test_every_figure_of_the_paper_can_be_run_in_full_and_in_small(path):
+    full, quick = load_study(path), load_study(path, quick=True)
+    assert full.config == quick.config == ROOT / "config" / path.name
+    for study in (full, quick):
+        assert all(point.problem is None for point in study.points)
+    sizes = [
+        min(load_experiment(s.config, p.overrides).simulation.neurons for p in s.points)
+        for s in (full, quick)
+    ]
+    assert sizes[0] >= 1000 and sizes[1] <= 500
+
+
 @pytest.mark.parametrize("name", STUDIES)
 def test_a_study_at_the_published_size_varies_the_same(name):
     small, large = (load_study(SWEEPS / f"{name}{kind}.yaml") for kind in ("", "_paper"))
