@@ -65,8 +65,9 @@ class GraphNetwork(Section):
         width: hidden units per layer.
         phi_layers: linear layers of φ*.
         psi_layers: linear layers of ψ*.
-        steps: steps of Adam for the functions of the types; a third as many fit a_i before. If
-            there are no types, as many fit a_i and the functions together.
+        steps: steps of L-BFGS for the functions of the types, after a third as many of Adam;
+            another third fits a_i before. If there are no types, as many of Adam fit a_i and
+            the functions together.
         batch: neurons per step while a_i is fitted.
         learning_rate: of Adam at the start; it decays to zero.
     """
