@@ -93,6 +93,15 @@ def test_errors_grow_with_the_differences_between_neurons():
     assert unsure.errors["decay"] == pytest.approx(expected, rel=0.8)
 
 
+def test_flat_functions_leave_no_error_and_no_warning(recwarn):
+    """Of a function that does not vary there is nothing to explain."""
+    flat = report(lambda x, k: 0 * x, lambda x, k: (k == 0) * torch.tanh(x))
+    for reports in ((flat,), (report(decaying, saturating, apart=0.1, phase="neuron"), flat)):
+        for formula in described(*reports):
+            assert formula is None or formula.missed <= 1
+    assert not recwarn.list
+
+
 def test_too_few_knots_have_no_formula():
     narrow = 1e-3 * ACTIVITY  # all between the same two knots
     assert described(report(decaying, saturating), activity=narrow) == (None, None)

@@ -271,6 +271,8 @@ def best_form(forms: Sequence[Form], functions: Sequence[Points]) -> Form | None
             criteria[form] += count * np.log(max(missed, SMALLEST))
             criteria[form] += len(form.names) * np.log(count)
     least = min(criteria.values())
+    if least == np.inf:
+        return None
     likely = [form for form in forms if criteria[form] <= least + enough]
     return min(likely, key=lambda form: (len(form.names), criteria[form]))
 
@@ -325,7 +327,7 @@ def _message(name: str, shifted: bool, sloped: bool) -> Form:
         rest, found = [0.0] * (len(names) - 1), []
         for start in STARTS:
             first = [np.ptp(points.y) / 2, points.y.mean(), start * np.ptp(points.x), *rest]
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore", OptimizeWarning)  # no errors are asked for
                 try:
                     free = curve_fit(
