@@ -124,6 +124,21 @@ class ExternalInput(Section):
         return self
 
 
+class Transfer(Section):
+    """Another network in which the learned φ* and ψ* are tried, by roll-outs.
+
+    Its weights are drawn anew and, like its types, given; no field modulates it.
+
+    Attributes:
+        density: probability that a weight is kept.
+        type_shares: how many neurons each type has, relative to the others, 0 for none; by
+            default as many.
+    """
+
+    density: Annotated[float, Field(gt=0, le=1)] = 1.0
+    type_shares: Annotated[tuple[NonNegative, ...], Field(strict=False)] | None = None
+
+
 class Experiment(Section, Generic[NeuronType]):
     """One experiment: simulation, hidden movie, connectivity, inference.
 
@@ -143,6 +158,7 @@ class Experiment(Section, Generic[NeuronType]):
     graph_network: GraphNetwork = GraphNetwork()
     field_network: FieldNetwork = FieldNetwork()
     training: Training = Training()
+    transfer: Transfer | None = None
 
     @field_validator("profile")
     @classmethod
@@ -177,6 +193,16 @@ class Experiment(Section, Generic[NeuronType]):
             raise ValueError(
                 f"simulation.type_shares: {self.type_shares[least]} leaves none of {neurons} "
                 f"neurons to type {least}; raise it, or simulation.neurons"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _transfer_has_a_share_for_every_type(self) -> Experiment:
+        shares = None if self.transfer is None else self.transfer.type_shares
+        if shares is not None and (len(shares) != len(self.neuron_types) or not any(shares)):
+            raise ValueError(
+                f"transfer.type_shares: {list(shares)} for {len(self.neuron_types)} "
+                "neuron_types; give one share for each, at least one of them above 0"
             )
         return self
 

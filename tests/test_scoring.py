@@ -20,6 +20,7 @@ from figures_lib.score.scoring import (
     match_types,
     score,
 )
+from figures_lib.score.transfer import transplanted
 
 
 @pytest.fixture
@@ -174,6 +175,28 @@ def test_drift_starts_at_recorded_states_and_follows_both_networks(small, scores
         start = recording.activity[[int(frame)]]
         alone = roll_out(model, recording.gain, start, frame[None], 30, 0.01)
         assert torch.allclose(both[:, state], alone[:, 0], atol=1e-4)
+
+
+def test_learned_functions_are_tried_in_another_network(small, scores):
+    """In their own network they move it as before; elsewhere W and types are others."""
+    _, recording, truth, model = small
+    same = replace(truth, field=torch.ones(1, 0))
+    metrics = score(recording, truth, model, same).metrics
+    assert metrics["transfer.r2_400"] > 0.5
+    assert "transfer.r2_400" not in scores.metrics
+    ours = scores.type_of_cluster.argsort()
+    ratio = torch.tensor([2.0, 0.5])
+    other = replace(same, connectivity=truth.connectivity.T.clone(), types=1 - truth.types)
+    planted = transplanted(model, other, ours, ratio)
+    assert torch.equal(planted.gnn.connectivity, other.connectivity * ratio[other.types])
+    x = torch.linspace(-3, 3, 7).expand(2, -1)
+    for k in (0, 1):
+        own = planted.types[(other.types == k).nonzero()[0, 0]]
+        assert torch.allclose(planted.update(x)[own], model.update(x)[ours[k]])
+        assert torch.allclose(planted.transfer(x)[own], model.transfer(x)[ours[k]])
+    alone = transplanted(model, replace(other, types=torch.ones(40).long()), ours, ratio)
+    assert alone.types.unique().tolist() == [0]  # a network without the first type
+    assert torch.allclose(alone.update(x[:1]), model.update(x)[ours[1]])
 
 
 def test_a_shorter_recording_limits_the_horizon(small):

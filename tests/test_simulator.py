@@ -9,7 +9,7 @@ from figures_lib.neurons.neuron import types_in_blocks
 from figures_lib.recording import Recording
 from figures_lib.simulate import integrate
 from figures_lib.simulate.integrate import simulate
-from figures_lib.simulate.truth import draw_truth, random_stream
+from figures_lib.simulate.truth import draw_other, draw_truth, random_stream
 
 RICH_TYPES = [
     dict(
@@ -135,6 +135,19 @@ def test_types_have_their_shares_of_the_neurons():
     for count in range(1, 40):  # by default as many of each, as near as can be
         equal = torch.arange(131) * count // 131
         assert torch.equal(types_in_blocks(131, count * [1.0]), equal)
+
+
+def test_the_other_network_has_weights_and_types_of_its_own():
+    settings = {"transfer": {"density": 0.5, "type_shares": [0, 1, 2]}}
+    experiment = _experiment(**settings)
+    truth, other = draw_truth(experiment), draw_other(experiment)
+    assert draw_other(_experiment()) is None
+    assert other.types.tolist() == 5 * [1] + 10 * [2]
+    assert 0.3 < (other.connectivity != 0).float().mean() < 0.6
+    kept = other.connectivity != 0
+    assert (other.connectivity[kept] != truth.connectivity[kept]).all()
+    again = draw_other(experiment)
+    assert torch.equal(again.connectivity, other.connectivity)
 
 
 def test_every_purpose_and_seed_has_its_own_random_numbers():

@@ -29,7 +29,7 @@ from figures_lib.score.scoring import Scores, score
 from figures_lib.simulate.integrate import simulate_to_disk
 from figures_lib.simulate.movie import load_movie
 from figures_lib.simulate.network import draw_connectivity
-from figures_lib.simulate.truth import Truth
+from figures_lib.simulate.truth import Truth, draw_other
 from figures_lib.yaml_file import read_overrides
 
 Located = TypeVar("Located", Connectivity, ExternalInput)
@@ -140,7 +140,7 @@ class Run:
         model = self.infer()
 
         def compute(folder: Path) -> None:
-            score(recording, truth, model).save(folder)
+            score(recording, truth, model, draw_other(self.experiment)).save(folder)
 
         scores = Scores.load(keep(self.folder("score"), compute))
         records = {stage: read_record(self.folder(stage)) for stage in STAGES}

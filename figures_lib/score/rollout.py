@@ -113,11 +113,11 @@ class Drift:
     learned: Float[Tensor, "time shown"]
     neurons: Int[Tensor, " shown"]
 
-    def metrics(self) -> dict[str, float]:
+    def metrics(self, section: str) -> dict[str, float]:
         """R² at the published horizons, the median of the states; NaN beyond the recording."""
         found = self.r2.median(0).values
         return {
-            f"rollout.r2_{frame}": float(found[frame]) if frame < len(found) else np.nan
+            f"{section}.r2_{frame}": float(found[frame]) if frame < len(found) else np.nan
             for frame in HORIZONS
         }
 
@@ -127,17 +127,30 @@ def drift(recording: Recording, truth: Truth, model: Model) -> Drift:
 
     Source: Figures 2 and S1.
     """
-    total, neurons = recording.activity.shape
+    total = len(recording.activity)
     frames = min(LONGEST, total)
     first = torch.linspace(0, total - frames, STATES).long()
-    start, step = recording.activity[first].clone(), recording.time_step
-    learned = roll_out(model, recording.gain, start, first, frames, step)
-    true = true_roll_out(truth, model.modulated, start, first, frames, step)
+    start = recording.activity[first].clone()
+    return compared(truth, model, recording.gain, start, first, frames, recording.time_step)
+
+
+def compared(
+    truth: Truth,
+    model: Model,
+    gain: Float[Tensor, " neuron"],
+    start: Float[Tensor, "state neuron"],
+    first: Int[Tensor, " state"],
+    frames: int,
+    time_step: float,
+) -> Drift:
+    """Roll out both networks from the same states; the arguments are as in :func:`roll_out`."""
+    learned = roll_out(model, gain, start, first, frames, time_step)
+    true = true_roll_out(truth, model.modulated, start, first, frames, time_step)
     r2 = torch.tensor(
         [
             [fit_line(true[frame, state], learned[frame, state])[0] for frame in range(frames)]
-            for state in range(STATES)
+            for state in range(len(start))
         ]
     )
-    shown = torch.linspace(0, neurons - 1, min(TRACES, neurons)).long()
+    shown = torch.linspace(0, len(gain) - 1, min(TRACES, len(gain))).long()
     return Drift(r2, true[:, 0, shown], learned[:, 0, shown], shown)

@@ -25,6 +25,7 @@ from figures_lib.recording import Recording
 from figures_lib.score.formulas import formulas_of
 from figures_lib.score.regression import fit_line
 from figures_lib.score.rollout import drift, roll_out, true_roll_out
+from figures_lib.score.transfer import transferred
 from figures_lib.simulate.truth import Truth
 
 ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
@@ -85,13 +86,16 @@ class Scores:
         return cls(metrics=metrics, **load_file(folder / "scores.safetensors"))
 
 
-def score(recording: Recording, truth: Truth, model: Model) -> Scores:
+def score(
+    recording: Recording, truth: Truth, model: Model, other: Truth | None = None
+) -> Scores:
     """Compare the inferred model with the truth.
 
     Args:
         recording: the recording that the model was inferred from.
         truth: connectivity, types, field and functions of the simulation.
         model: inferred model.
+        other: another network, in which the learned functions are tried.
 
     Returns:
         Metrics and comparable arrays.
@@ -127,7 +131,10 @@ def score(recording: Recording, truth: Truth, model: Model) -> Scores:
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
     drifted = drift(recording, truth, model)
-    metrics |= drifted.metrics()
+    metrics |= drifted.metrics("rollout")
+    if other is not None:
+        ratio = scale / learned_scale
+        metrics |= transferred(recording, model, other, cluster_of_type, ratio)
     metrics |= _describe(recording, truth, model, type_of_cluster)
     metrics |= identifiability(recording)
     evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}

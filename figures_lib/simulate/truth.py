@@ -21,6 +21,7 @@ from figures_lib.neurons.neuron import (
 from figures_lib.simulate.movie import field_on_grid, image_index, load_movie
 from figures_lib.simulate.network import draw_connectivity
 
+ELSEWHERE = 1_000_000  # added to the seed for the other network
 STREAMS = ("connectivity", "types", "noise")  # purposes with random numbers of their own
 
 
@@ -133,6 +134,31 @@ def draw_truth(experiment: Experiment) -> Truth:
         neuron_model=experiment.neuron_model,
         neuron_types=experiment.neuron_types,
         frames=settings.frames,
+    )
+
+
+def draw_other(experiment: Experiment) -> Truth | None:
+    """The other network in which the learned functions are tried; None if none is wanted.
+
+    Raises:
+        ConfigError: the connectivity file cannot be used.
+
+    Source: Figures S5 and S6.
+    """
+    settings = experiment.transfer
+    if settings is None:
+        return None
+    elsewhere = experiment.model_copy(update={"seed": experiment.seed + ELSEWHERE})
+    weights = experiment.connectivity.model_copy(update={"density": settings.density})
+    neurons, generator = experiment.simulation.neurons, random_stream(elsewhere, "connectivity")
+    shares = settings.type_shares or (1.0,) * len(experiment.neuron_types)
+    return Truth(
+        connectivity=draw_connectivity(weights, neurons, generator),
+        types=types_in_blocks(neurons, shares),
+        field=torch.ones(1, 0),
+        neuron_model=experiment.neuron_model,
+        neuron_types=experiment.neuron_types,
+        frames=experiment.simulation.frames,
     )
 
 
