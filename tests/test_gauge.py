@@ -46,6 +46,16 @@ def test_visited_grid_reads_every_frame_of_a_short_recording():
 def test_transfer_scale_is_the_largest_magnitude_and_never_zero():
     values = torch.tensor([[-3.0, 1.0], [0.5, 2.0], [0.0, 0.0]])
     assert gauge.transfer_scale(values).tolist() == pytest.approx([3, 2, 1e-12])
+    assert gauge.transfer_scale(torch.tensor([[5.0]])) == 5
+
+
+def test_a_transfer_function_that_falls_is_turned_over():
+    """(ψ, W) and (−ψ, −W) predict the same: only a convention gives a weight its sign."""
+    x = torch.linspace(-4, 2, 31)
+    rising = torch.stack([torch.tanh(x), torch.tanh(x / 3) - 0.1 * x])
+    scale = gauge.transfer_scale(torch.cat([rising, -rising]))
+    assert (scale[:2] > 0).all() and torch.equal(scale[2:], -scale[:2])
+    assert torch.equal(-rising / scale[2:, None], rising / scale[:2, None])
 
 
 @pytest.mark.parametrize("density", [1.0, 0.3])

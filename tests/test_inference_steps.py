@@ -149,6 +149,21 @@ def test_scaling_the_transfer_functions_keeps_every_weighted_message(small, pass
         assert torch.allclose(density[k], stage.data.density[types == k].mean(0))
 
 
+def test_a_transfer_function_found_upside_down_gives_the_same_weights(small, passed):
+    """A type whose ψ and W have the opposite signs, as a Gauss–Newton step may leave them."""
+    last, types = passed[-1], passed[-1].types
+    sign = torch.where(types == 1, -1.0, 1.0)
+    turned = replace(
+        last.estimate,
+        transfer=last.estimate.transfer * sign[:, None],
+        connectivity=last.estimate.connectivity * sign,
+    )
+    upside_down = replace(last, estimate=turned)
+    (_, found, _), weights = assembly.scale_transfer(small.recording, last, types)
+    (_, same, _), equal = assembly.scale_transfer(small.recording, upside_down, types)
+    assert torch.equal(found, same) and torch.equal(weights, equal)
+
+
 def test_each_group_of_receivers_has_its_own_scale(small, passed):
     stage = passed[-1]
     own = replace(stage.estimate, connectivity=stage.estimate.connectivity.clone())

@@ -219,4 +219,4 @@ def test_visited_grid_and_scale():
     grid = gauge.visited_grid(activity, torch.tensor([0, 0, 1, 1]))
     assert grid[0, -1] == pytest.approx(2.576, abs=0.2)
     assert grid[1, 0] == pytest.approx(-12.88, abs=1.0)
-    assert gauge.transfer_scale(torch.tensor([[0.5, -2.0], [1.0, 0.1]])).tolist() == [2.0, 1.0]
+    assert gauge.transfer_scale(torch.tensor([[-0.5, 2.0], [0.1, 1.0]])).tolist() == [2.0, 1.0]

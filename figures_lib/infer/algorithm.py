@@ -429,7 +429,7 @@ def split_receivers(
 
 def _report(state: State, index: int, seconds: float) -> SweepReport:
     shard, estimate = state.data.shard, state.estimate
-    shown = shard.all_gather(estimate.transfer[0])
+    shown, visits = (shard.all_gather(x) for x in (estimate.transfer[0], state.data.density))
     return SweepReport(
         index=index,
         phase=state.phase,
@@ -437,5 +437,5 @@ def _report(state: State, index: int, seconds: float) -> SweepReport:
         seconds=seconds,
         knots=state.data.axis.values(),
         update=shard.all_gather(estimate.update).cpu(),
-        transfer=(shown / gauge.transfer_scale(shown)[:, None]).cpu(),
+        transfer=(shown / gauge.transfer_scale(shown, visits)[:, None]).cpu(),
     )

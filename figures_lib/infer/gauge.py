@@ -2,10 +2,11 @@
 
 Equation (2) is invariant under
 
-(i)   ψ*_k → c·ψ*_k with W*_ij → W*_ij / c for every sender j of type k, and
+(i)   ψ*_k → c·ψ*_k with W*_ij → W*_ij / c for every sender j of type k, of either sign, and
 (ii)  Ω*_i → r_i·Ω*_i with W*_ij → W*_ij / r_i for every modulated neuron i.
 
-Convention (i): the largest magnitude of ψ* over the visited activity is 1, as in the figure.
+Convention (i): the largest magnitude of ψ* over the visited activity is 1, as in the figure,
+and ψ* rises on the whole.
 Convention (ii): the rows of W* come from one distribution, so the robust scale of every
 modulated row is set to that of the rows without modulation, where Ω = 1 is known. N weights
 determine it to √(2/N) only. The field improves on that: it is smooth in space, while the errors
@@ -45,9 +46,20 @@ def visited_grid(
     return torch.stack(rows)
 
 
-def transfer_scale(values: Float[Tensor, "*group x"]) -> Float[Tensor, "*group"]:
-    """The c of convention (i): the largest magnitude of ψ* over the visited activity."""
-    return values.abs().amax(-1).clamp_min(1e-12)
+def transfer_scale(
+    values: Float[Tensor, "*group x"], visits: Float[Tensor, "*group x"] | None = None
+) -> Float[Tensor, "*group"]:
+    """The c of convention (i): the largest magnitude of ψ*, negative if it falls on the whole.
+
+    Args:
+        values: ψ* at increasing activities.
+        visits: how often each is visited; by default equally often.
+    """
+    weight = torch.ones_like(values) if visits is None else visits
+    place = torch.arange(values.shape[-1], device=values.device).expand_as(values)
+    centre = (weight * place).sum(-1, keepdim=True) / weight.sum(-1, keepdim=True)
+    largest = values.abs().amax(-1).clamp_min(1e-12)
+    return torch.where((weight * (place - centre) * values).sum(-1) < 0, -largest, largest)
 
 
 def row_scales(
