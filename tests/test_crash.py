@@ -115,7 +115,7 @@ def test_the_same_seed_gives_the_same_bits(finished, tmp_path):
     assert metrics_of(tmp_path) == metrics_of(finished)
 
 
-MIDDLE = SMALL | {"simulation.neurons": 128}
+MIDDLE = SMALL | {"simulation.neurons": 128, "graph_network.steps": 600}
 
 
 def test_one_thread_or_two():

@@ -147,7 +147,7 @@ def test_bad_input_of_an_inference_is_one_line(tmp_path, capsys, arguments):
 @pytest.mark.crash
 def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_path):
     """The result is the stage of a single process, and replaces a damaged one."""
-    few = {"simulation.frames": 2000, "graph_network.steps": 60, "field_network.steps": 40}
+    few = {"simulation.frames": 2000, "graph_network.steps": 600, "field_network.steps": 40}
     out = tmp_path / "two"
     command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", out]
     command += [word for key, value in few.items() for word in ("-p", f"{key}={value}")]

@@ -30,15 +30,15 @@ from figures_lib.model.inferred import History, SweepReport
 
 FRAMES = 2000  # that are read, to see which activities are visited
 POINTS = 1000  # activities at which a formula is compared with a table
-SAMPLE = 16  # types by which the form is chosen, at most
-MEMBERS = 16  # of a type, at most, whose functions are compared
+SAMPLE = 8  # types by which the form is chosen, at most
+MEMBERS = 12  # of a type, at most, whose functions are compared
 FEWEST = 4  # of them, to tell how much they differ
 NORMAL = 1.4826  # standard deviation over median deviation of a normal distribution
 DECISIVE = 10.0  # difference of the criterion, per function, that speaks strongly for a form
 SMALLEST = 1e-30  # misfit: that of an exact table
 MOST_TERMS = 3  # of φ
 STARTS = (1 / 16, 1 / 4, 1.0)  # widths of ψ at which a fit starts, of the visited range
-EVALUATIONS = 2000  # of a formula in one fit, at most
+EVALUATIONS = 200  # of a formula in one fit, at most
 
 Parameters = Float[ndarray, " parameter"]
 Tables = Callable[[SweepReport], Float[Tensor, "neuron knot"]]
