@@ -124,7 +124,7 @@ class ExternalInput(Section):
         return self
 
 
-class Transfer(Section):
+class OtherNetwork(Section):
     """Another network in which the learned φ* and ψ* are tried, by roll-outs.
 
     Its weights are drawn anew and, like its types, given; no field modulates it.
@@ -158,7 +158,7 @@ class Experiment(Section, Generic[NeuronType]):
     graph_network: GraphNetwork = GraphNetwork()
     field_network: FieldNetwork = FieldNetwork()
     training: Training = Training()
-    transfer: Transfer | None = None
+    other_network: OtherNetwork | None = None
 
     @field_validator("profile")
     @classmethod
@@ -197,11 +197,11 @@ class Experiment(Section, Generic[NeuronType]):
         return self
 
     @model_validator(mode="after")
-    def _transfer_has_a_share_for_every_type(self) -> Experiment:
-        shares = None if self.transfer is None else self.transfer.type_shares
+    def _other_network_has_a_share_for_every_type(self) -> Experiment:
+        shares = None if self.other_network is None else self.other_network.type_shares
         if shares is not None and (len(shares) != len(self.neuron_types) or not any(shares)):
             raise ValueError(
-                f"transfer.type_shares: {list(shares)} for {len(self.neuron_types)} "
+                f"other_network.type_shares: {list(shares)} for {len(self.neuron_types)} "
                 "neuron_types; give one share for each, at least one of them above 0"
             )
         return self

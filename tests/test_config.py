@@ -213,9 +213,9 @@ def test_text_stays_what_it_is(tmp_path, name):
             "leaves none of 64 neurons to type 1; raise it, or simulation.neurons",
         ),
         (
-            {"transfer": {"type_shares": [0, 0]}},
-            "transfer.type_shares: [0.0, 0.0] for 2 neuron_types; give one share for each, at "
-            "least one of them above 0",
+            {"other_network": {"type_shares": [0, 0]}},
+            "other_network.type_shares: [0.0, 0.0] for 2 neuron_types; give one share for "
+            "each, at least one of them above 0",
         ),
         (
             {"neuron_types": [{"width": 1}]},

@@ -11,6 +11,7 @@ from figures_lib.config import load_experiment
 from figures_lib.infer import gauge
 from figures_lib.infer.algorithm import infer
 from figures_lib.score import scoring
+from figures_lib.score.elsewhere import transplanted
 from figures_lib.score.rollout import roll_out
 from figures_lib.score.scoring import (
     Scores,
@@ -20,7 +21,6 @@ from figures_lib.score.scoring import (
     match_types,
     score,
 )
-from figures_lib.score.transfer import transplanted
 
 
 @pytest.fixture
@@ -182,8 +182,8 @@ def test_learned_functions_are_tried_in_another_network(small, scores):
     _, recording, truth, model = small
     same = replace(truth, field=torch.ones(1, 0))
     metrics = score(recording, truth, model, same).metrics
-    assert metrics["transfer.r2_400"] > 0.5
-    assert "transfer.r2_400" not in scores.metrics
+    assert metrics["other_network.r2_400"] > 0.5
+    assert "other_network.r2_400" not in scores.metrics
     ours = scores.type_of_cluster.argsort()
     ratio = torch.tensor([2.0, 0.5])
     other = replace(same, connectivity=truth.connectivity.T.clone(), types=1 - truth.types)

@@ -138,7 +138,7 @@ def test_types_have_their_shares_of_the_neurons():
 
 
 def test_the_other_network_has_weights_and_types_of_its_own():
-    settings = {"transfer": {"density": 0.5, "type_shares": [0, 1, 2]}}
+    settings = {"other_network": {"density": 0.5, "type_shares": [0, 1, 2]}}
     experiment = _experiment(**settings)
     truth, other = draw_truth(experiment), draw_other(experiment)
     assert draw_other(_experiment()) is None

@@ -11,8 +11,8 @@ from torch import Tensor
 from figures_lib.section import Finite, Section
 
 Parameters = Mapping[str, Tensor]  # by name; their shapes broadcast against the activity
-Update = Callable[[Tensor, Parameters], Tensor]
-Transfer = Callable[[Tensor, Parameters, Parameters], Tensor]
+UpdateFunction = Callable[[Tensor, Parameters], Tensor]
+TransferFunction = Callable[[Tensor, Parameters, Parameters], Tensor]
 
 
 class NeuronParameters(Section):
@@ -45,8 +45,8 @@ class NeuronModel:
     """
 
     parameters: type[NeuronParameters]
-    update: Update
-    transfer: Transfer
+    update: UpdateFunction
+    transfer: TransferFunction
     likely_cause: Callable[[Sequence[Any], float], str] = no_known_cause
     by_receiver: bool = False
 

@@ -67,7 +67,7 @@ def keys_of(experiment: Experiment, device: str) -> Keys:
     return Keys(
         simulate=simulate,
         infer=infer,
-        score=digest(infer, described["transfer"], code_version("score")),
+        score=digest(infer, described["other_network"], code_version("score")),
         config=digest(described),
     )
 

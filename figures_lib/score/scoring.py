@@ -22,10 +22,10 @@ from figures_lib.infer import gauge
 from figures_lib.infer.diagnosis import identifiability
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
+from figures_lib.score.elsewhere import elsewhere
 from figures_lib.score.formulas import formulas_of
 from figures_lib.score.regression import fit_line
 from figures_lib.score.rollout import drift, roll_out, true_roll_out
-from figures_lib.score.transfer import transferred
 from figures_lib.simulate.truth import Truth
 
 ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
@@ -134,7 +134,7 @@ def score(
     metrics |= drifted.metrics("rollout")
     if other is not None:
         ratio = scale / learned_scale
-        metrics |= transferred(recording, model, other, cluster_of_type, ratio)
+        metrics |= elsewhere(recording, model, other, cluster_of_type, ratio)
     metrics |= _describe(recording, truth, model, type_of_cluster)
     metrics |= identifiability(recording)
     evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}

@@ -145,7 +145,7 @@ def draw_other(experiment: Experiment) -> Truth | None:
 
     Source: Figures S5 and S6.
     """
-    settings = experiment.transfer
+    settings = experiment.other_network
     if settings is None:
         return None
     elsewhere = experiment.model_copy(update={"seed": experiment.seed + ELSEWHERE})

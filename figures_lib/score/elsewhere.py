@@ -15,7 +15,7 @@ from figures_lib.simulate.truth import Truth
 SETTLING = 1001  # frames after which the other network has forgotten where it started
 
 
-def transferred(
+def elsewhere(
     recording: Recording,
     model: Model,
     other: Truth,
@@ -39,7 +39,7 @@ def transferred(
     start, step = recording.activity[first].clone(), recording.time_step
     start = true_roll_out(other, planted.modulated, start, first, SETTLING, step)[-1]
     gain = other.parameters()["gain"]
-    return compared(other, planted, gain, start, first, LONGEST, step).metrics("transfer")
+    return compared(other, planted, gain, start, first, LONGEST, step).metrics("other_network")
 
 
 def transplanted(
@@ -48,7 +48,7 @@ def transplanted(
     cluster_of_type: Int[Tensor, " type"],
     scale: Float[Tensor, "*receiver type"],
 ) -> Model:
-    """The model with the weights and types of another network; see :func:`transferred`."""
+    """The model with the weights and types of another network; see :func:`elsewhere`."""
     present, types = other.types.unique(return_inverse=True)
     clusters = cluster_of_type[present]
     members = torch.stack([(model.types == k).nonzero()[0, 0] for k in clusters])
