@@ -31,7 +31,7 @@ from figures_lib.model.inferred import History, SweepReport
 FRAMES = 2000  # that are read, to see which activities are visited
 POINTS = 1000  # activities at which a formula is compared with a table
 SAMPLE = 8  # types by which the form is chosen, at most
-MEMBERS = 12  # of a type, at most, whose functions are compared
+MEMBERS = 16  # of a type, at most, whose functions are compared
 FEWEST = 4  # of them, to tell how much they differ
 NORMAL = 1.4826  # standard deviation over median deviation of a normal distribution
 DECISIVE = 10.0  # difference of the criterion, per function, that speaks strongly for a form
