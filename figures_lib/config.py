@@ -209,7 +209,11 @@ class Experiment(Section, Generic[NeuronType]):
     @property
     def type_shares(self) -> tuple[float, ...]:
         """How many neurons each type has, relative to the others."""
-        return self.simulation.type_shares or (1.0,) * len(self.neuron_types)
+        return self.shares(self.simulation.type_shares)
+
+    def shares(self, given: tuple[float, ...] | None) -> tuple[float, ...]:
+        """The given shares of the types; equal ones if none are given."""
+        return given or (1.0,) * len(self.neuron_types)
 
     @property
     def neuron(self) -> NeuronModel:

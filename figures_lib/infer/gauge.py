@@ -62,6 +62,13 @@ def transfer_scale(
     return torch.where((weight * (place - centre) * values).sum(-1) < 0, -largest, largest)
 
 
+def of_neurons(
+    scale: Float[Tensor, "*receiver type"], types: Int[Tensor, " neuron"]
+) -> Float[Tensor, "*row neuron"]:
+    """The scale of ψ of every sender; for every receiver, if it has that axis."""
+    return scale[types] if scale.dim() == 1 else scale[types][:, types]
+
+
 def row_scales(
     connectivity: Float[Tensor, "row neuron"], modulated: Bool[Tensor, " row"]
 ) -> Float[Tensor, " row"]:

@@ -155,12 +155,12 @@ class Model:
     @torch.no_grad()
     def update(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "type x"]:
         """φ*(a_k, x) of each found type k at the given activities [1/time unit]."""
-        return self.gnn.update_function(self._type_embedding(), x)
+        return self.gnn.update_function(self.type_embedding(), x)
 
     @torch.no_grad()
     def transfer(self, x: Float[Tensor, "type x"]) -> Float[Tensor, "*receiver type x"]:
         """ψ* of each found type of sender; for ψ*(a_i, a_j, x) of each pair of types."""
-        embedding = self._type_embedding()
+        embedding = self.type_embedding()
         if self.gnn.config.transfer != "pair":
             return self.gnn.transfer_function(embedding, x)
         return torch.stack(
@@ -260,7 +260,7 @@ class Model:
             **kept,
         )
 
-    def _type_embedding(self) -> Float[Tensor, "type embedding"]:
+    def type_embedding(self) -> Float[Tensor, "type embedding"]:
         """The embedding that the neurons of each type share."""
         count = int(self.types.max()) + 1
         first = [int((self.types == k).nonzero()[0, 0]) for k in range(count)]

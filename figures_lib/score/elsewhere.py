@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from figures_lib.infer.gauge import of_neurons
 from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import Model
 from figures_lib.recording import Recording
@@ -50,10 +51,9 @@ def transplanted(
 ) -> Model:
     """The model with the weights and types of another network; see :func:`elsewhere`."""
     present, types = other.types.unique(return_inverse=True)
-    clusters = cluster_of_type[present]
-    members = torch.stack([(model.types == k).nonzero()[0, 0] for k in clusters])
-    own = scale[..., other.types] if scale.dim() == 1 else scale[other.types][:, other.types]
-    gnn = GNN(model.gnn.config, len(types), float(model.gnn.scale), other.connectivity * own)
+    weights = other.connectivity * of_neurons(scale, other.types)
+    gnn = GNN(model.gnn.config, len(types), float(model.gnn.scale), weights)
     gnn.phi, gnn.psi = model.gnn.phi, model.gnn.psi
-    gnn.embedding = torch.nn.Parameter(model.gnn.embedding.detach()[members[types]])
+    shared = model.type_embedding().detach()[cluster_of_type[present]]
+    gnn.embedding = torch.nn.Parameter(shared[types])
     return replace(model, gnn=gnn, types=types, modulated=torch.zeros_like(model.modulated))

@@ -18,7 +18,7 @@ from functools import cached_property
 from itertools import combinations, product, starmap
 
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from numpy import ndarray
 from scipy.optimize import OptimizeWarning, curve_fit
 from scipy.special import erf
@@ -63,10 +63,15 @@ class Points:
         """The function at ``x``, by linear interpolation."""
         return np.interp(self.x, self.knots, self.table)
 
+    @cached_property
+    def inside(self) -> Bool[ndarray, " knot"]:
+        """Which knots are in the visited range."""
+        return (self.knots >= self.x[0]) & (self.knots <= self.x[-1])
+
     @property
     def count(self) -> int:
         """Number of knots in the visited range."""
-        return int(((self.knots >= self.x[0]) & (self.knots <= self.x[-1])).sum())
+        return int(self.inside.sum())
 
     def missed(self, fitted: Float[ndarray, " x"]) -> float:
         """The share of the variance of y that a formula misses."""
@@ -75,8 +80,7 @@ class Points:
 
     def independent(self, fitted: Float[ndarray, " knot"]) -> float:
         """How many knots of the visited range err independently of their neighbours."""
-        here = (self.knots >= self.x[0]) & (self.knots <= self.x[-1])
-        residual = (self.table - fitted)[here]
+        residual = (self.table - fitted)[self.inside]
         residual = residual - residual.mean()
         power = residual @ residual
         alike = max(0.0, residual[1:] @ residual[:-1] / power) if power > 0 else 0.0

@@ -114,8 +114,8 @@ def score(
     learned_scale = gauge.transfer_scale(transfer_learned)
     transfer_learned = transfer_learned / learned_scale[..., None]
 
-    connectivity_true = truth.connectivity * _of_neurons(scale, truth.types)
-    learned = model.gnn.connectivity.detach() * _of_neurons(learned_scale, truth.types)
+    connectivity_true = truth.connectivity * gauge.of_neurons(scale, truth.types)
+    learned = model.gnn.connectivity.detach() * gauge.of_neurons(learned_scale, truth.types)
     r2, slope = fit_line(connectivity_true, learned)
     metrics: dict[str, Any] = {
         "connectivity.r2": r2,
@@ -239,13 +239,6 @@ def _functions(
             values = values.mean(0)
         transfer.append(values)
     return torch.stack(update), torch.stack(transfer, -2)
-
-
-def _of_neurons(
-    scale: Float[Tensor, "*receiver type"], types: Int[Tensor, " neuron"]
-) -> Float[Tensor, "*row neuron"]:
-    """The scale of ψ of every sender; for every receiver, if it has that axis."""
-    return scale[types] if scale.dim() == 1 else scale[types][:, types]
 
 
 def worst_error(

@@ -151,10 +151,9 @@ def draw_other(experiment: Experiment) -> Truth | None:
     elsewhere = experiment.model_copy(update={"seed": experiment.seed + ELSEWHERE})
     weights = experiment.connectivity.model_copy(update={"density": settings.density})
     neurons, generator = experiment.simulation.neurons, random_stream(elsewhere, "connectivity")
-    shares = settings.type_shares or (1.0,) * len(experiment.neuron_types)
     return Truth(
         connectivity=draw_connectivity(weights, neurons, generator),
-        types=types_in_blocks(neurons, shares),
+        types=types_in_blocks(neurons, experiment.shares(settings.type_shares)),
         field=torch.ones(1, 0),
         neuron_model=experiment.neuron_model,
         neuron_types=experiment.neuron_types,
