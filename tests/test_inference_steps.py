@@ -337,3 +337,24 @@ def test_networks_whose_training_on_frames_diverges_stay_as_they_were(
     for name, value in small.model.gnn.state_dict().items():
         assert torch.equal(kept.gnn.state_dict()[name], value), name
     assert "stay as they were" in caplog.text
+
+
+def test_the_other_parting_is_tried_where_the_likelier_one_is_refused(small, monkeypatch):
+    """One neuron of the wrong type: the first sweep hardly shows it, held-out frames do."""
+    right = small.truth.types
+    wrong = right.clone()
+    wrong[0] = 1 - wrong[0]
+    by_type = algorithm._by_type
+
+    def deceptive(single, data, types, learner, joint):
+        states = by_type(single, data, types, learner, joint)
+        first = next(states)
+        if torch.equal(types, wrong):
+            first = replace(first, estimate=replace(first.estimate, loss=0.0))
+        yield first
+        yield from states
+
+    monkeypatch.setattr(algorithm, "_by_type", deceptive)
+    monkeypatch.setattr(algorithm, "find_types", lambda *_: iter([[wrong, right]]))
+    last = list(converge(small.recording, small.experiment.learner))[-1]
+    assert last.types is not None and torch.equal(last.types, right)

@@ -270,20 +270,19 @@ def converge(
     data = prepare(recording, fine, sampled, single.data.windows, device)
     for alternatives in find_types(single.data, single.estimate, settings.max_types):
         started = [_by_type(single, data, types, learner, joint) for types in alternatives]
-        state, rest = min(
-            ((next(states), states) for states in started), key=lambda one: one[0].estimate.loss
-        )
-        yield state
-        if state.estimate.loss > HOPELESS * max(single.estimate.loss, NEGLIGIBLE):
-            continue
-        state = yield from kept(rest, state)
-        judge = prepare(recording, fine, choice_frames(total), state.data.windows, device)
-        pooled_residual = residual_by_run(judge, state.estimate)
-        least = alone if best is None else best[1]
-        if worse(pooled_residual, least, negligible=NEGLIGIBLE * judge.power):
-            continue
-        best = state, pooled_residual
-        if pooled_residual.sum() < CLEARLY * alone.sum():
+        begun = [(next(states), states) for states in started]
+        for state, rest in sorted(begun, key=lambda one: one[0].estimate.loss):
+            yield state
+            if state.estimate.loss > HOPELESS * max(single.estimate.loss, NEGLIGIBLE):
+                break
+            state = yield from kept(rest, state)
+            judge = prepare(recording, fine, choice_frames(total), state.data.windows, device)
+            pooled_residual = residual_by_run(judge, state.estimate)
+            least = alone if best is None else best[1]
+            if not worse(pooled_residual, least, negligible=NEGLIGIBLE * judge.power):
+                best = state, pooled_residual
+                break
+        if best is not None and best[1].sum() < CLEARLY * alone.sum():
             break
     if best is None:
         yield replace(single, phase="alone")
