@@ -213,11 +213,11 @@ def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
     path = written(tmp_path, overrides={"graph_network.steps": 100})
     out = tmp_path / "out"
     with started(*COMMAND, path, "--out", out, "--workers", "2") as process:
-        until(lambda: len(list(out.glob("runs/*/metrics.json"))) >= 2)
+        until(lambda: len(list(out.glob("runs/*/excerpt.safetensors"))) >= 2)
         process.send_signal(signal.SIGKILL)
     time.sleep(1)  # its workers notice and end
     before = finished_stages(out)
-    missing = 4 - len(list(out.glob("runs/*/metrics.json")))
+    missing = 4 - len(list(out.glob("runs/*/excerpt.safetensors")))
     assert missing > 0
     assert main(["sweep", str(path), "--out", str(out)]) == 0
     assert f"4 runs, {missing} to do" in capsys.readouterr().out

@@ -54,12 +54,22 @@ def functions(
     Those that depend on the receiver have a line for every type of receivers.
     """
     figure, ax = plt.subplots(figsize=(5.2, 4))
-    for of_type, grid in zip(true.movedim(-2, 0), x, strict=True):
-        ax.plot(grid, of_type.t(), color=TRUE_COLOUR, lw=6, solid_capstyle="round")
-    types = torch.arange(len(x))
-    for of_type, grid, colour in zip(learned.movedim(-2, 0), x, colours(types), strict=True):
-        ax.plot(grid, of_type.t(), color=colour, lw=1.5)
+    plot_functions(ax, x, true, learned)
     ax.set(xlabel="activity x (dimensionless)", ylabel=label)
     ax.plot([], [], color=TRUE_COLOUR, lw=6, label="true")
-    type_legend(ax, types)
+    type_legend(ax, torch.arange(len(x)))
     return figure
+
+
+def plot_functions(
+    ax: Axes,
+    x: Float[Tensor, "type x"],
+    true: Float[Tensor, "*receiver type x"],
+    learned: Float[Tensor, "*receiver type x"],
+) -> None:
+    """The functions of every type over the true ones."""
+    for of_type, grid in zip(true.movedim(-2, 0), x, strict=True):
+        ax.plot(grid, of_type.t(), color=TRUE_COLOUR, lw=6, solid_capstyle="round")
+    tint = colours(torch.arange(len(x)))
+    for of_type, grid, colour in zip(learned.movedim(-2, 0), x, tint, strict=True):
+        ax.plot(grid, of_type.t(), color=colour, lw=1.5)

@@ -26,7 +26,7 @@ def traces(
     """Figure 3 c: time series of some neurons, offset by rank and coloured by type."""
     figure, ax = plt.subplots(figsize=(8, 7))
     frames = torch.arange(len(activity))
-    plot_traces(ax, frames, activity[:, neurons], neurons, types, spacing)
+    plot_traces(ax, frames, activity[:, neurons], neurons, types[neurons], spacing)
     ax.set(xlim=(0, len(activity)))
     ax.margins(y=0.01)
     scale = partial(np.multiply, time_step), partial(np.multiply, 1 / time_step)
@@ -44,12 +44,12 @@ def plot_traces(
     frames: Int[Tensor, " time"],
     series: Float[Tensor, "time shown"],
     neurons: Int[Tensor, " shown"],
-    types: Int[Tensor, " neuron"],
+    types: Int[Tensor, " shown"],
     spacing: float,
     named: int = 6,
 ) -> None:
     """Time series above each other, in the colour of their type; ``named`` of them numbered."""
-    for rank, colour in enumerate(colours(types[neurons])):
+    for rank, colour in enumerate(colours(types)):
         ax.plot(frames, series[:, rank] + spacing * rank, color=colour, lw=0.4, rasterized=True)
     ticks = np.linspace(0, len(neurons) - 1, min(named, len(neurons))).round().astype(int)
     ax.set_yticks(ticks * spacing, [str(int(neurons[k])) for k in ticks])

@@ -167,7 +167,7 @@ class Playground(Panel):
         )
         chosen = evenly(len(types), SHOWN)
         frames, series = extremes(recording.activity[:, chosen])
-        plot_traces(axes["C"], frames, series, chosen, types, bound)
+        plot_traces(axes["C"], frames, series, chosen, types[chosen], bound)
         axes["C"].set_xlim(0, len(recording.activity))
         self._cursor = axes["C"].axvline(0, color="#d00000", lw=1)
 

@@ -301,7 +301,9 @@ class Traces(ViewerPanel):
             ax = figure.subplots()
             frames, series = extremes(shown)
             spacing = viewers.SPACING
-            plot_traces(ax, first + frames, series, chosen, self._types, spacing, named=20)
+            plot_traces(
+                ax, first + frames, series, chosen, self._types[chosen], spacing, named=20
+            )
             ax.set_xlim(first, max(last, first + 1))
         if not len(chosen):
             self.tell("Choose a neuron.")

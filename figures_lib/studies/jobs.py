@@ -18,11 +18,13 @@ from distributed import get_worker
 from papermill.exceptions import PapermillExecutionError
 
 from figures_lib.errors import ConfigError, InferenceError, SimulationError
-from figures_lib.runs.files import read_json, write_json
+from figures_lib.runs.excerpt import Excerpt
+from figures_lib.runs.files import part_of, read_json, write_json
 from figures_lib.runs.notebooks import FIGURE_3, execute_notebooks
 from figures_lib.runs.run import Run, open_run
 
 REPEATABLE = (ConfigError, SimulationError, InferenceError)  # a second try fails as well
+EXCERPT = "excerpt.safetensors"
 STAGES = Path("..", "..", "stages")  # of the sweep, relative to the folder of a run
 _ONE_RUN = threading.Lock()  # per process, torch has one random state and one peak of memory
 
@@ -55,8 +57,8 @@ class Job:
     def finished(self) -> bool:
         """Whether nothing is left to do."""
         names = FIGURE_3 if self.notebooks else ()
-        pages = [self._file(f"notebooks/{name}.ipynb") for name in names]
-        return self.open().finished and all(page.exists() for page in pages)
+        files = [EXCERPT, *(f"notebooks/{name}.ipynb" for name in names)]
+        return self.open().finished and all(self._file(file).exists() for file in files)
 
     def metrics(self) -> dict[str, Any]:
         """The metrics of a finished run."""
@@ -85,7 +87,11 @@ class Job:
         if self.notebooks:
             config = Path(self.config)
             execute_notebooks(run, config, self.overrides, lambda _: None, FIGURE_3)
-        run.score()
+        scores = run.score()
+        excerpt = Excerpt.of(*run.simulate(), run.infer(), scores)
+        part = part_of(self._file(EXCERPT))
+        excerpt.save(part)
+        part.replace(self._file(EXCERPT))
         self._file("failure.json").unlink(missing_ok=True)
 
     def _attempt(self, work: Callable[[], Any]) -> str | None:
@@ -105,6 +111,11 @@ class Job:
 
     def _file(self, name: str) -> Path:
         return Path(self.out, name)
+
+
+def excerpt_file(sweep: Path, name: str) -> Path:
+    """The excerpt of a run of a sweep."""
+    return sweep / "runs" / name / EXCERPT
 
 
 def one_line_of(error: BaseException) -> str:
