@@ -1,6 +1,8 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
-# make figure FIG=s7                one more figure of the paper: fig2, s3, s7, s8, s10 … s14
+# make figure FIG=s7                one figure of the paper, with its page: 2, 3, s3, s5 … s8, s10 … s14
+# make paper                        all of them but those that take too long, one seed each
+# make collect                      take what these have found into the book
 # make results                      the long studies whose results come with the book: hours
 # make test                         every test
 # make test-PART                    one part: science, book, browser, batch or crash
@@ -25,8 +27,11 @@ READY = .venv/.installed
 STUDIES = noise length neurons types inputs contrast speed theta differences
 
 FIGURES = $(basename $(notdir $(wildcard config/figures/*.yaml)))
+LONG = s11
+# 2 is short for fig2
+NAME = $(if $(wildcard config/figures/fig$(FIG).yaml),fig$(FIG),$(FIG))
 
-.PHONY: book studies figure results test lint kills audit coverage mutants clean
+.PHONY: book studies figure paper collect results test lint kills audit coverage mutants clean
 
 book: $(READY)
 	@test -n "$(CONFIG)" || { echo "PROFILE=$(PROFILE) is unknown; use paper, quick, theta, test, gradient or quick_gradient" >&2; exit 2; }
@@ -40,8 +45,24 @@ study-%: $(READY)
 	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/$(PROFILE)/studies/$*
 
 figure: $(READY)
-	@test -f "config/figures/$(FIG).yaml" || { echo "FIG=$(FIG) is unknown; use one of $(FIGURES)" >&2; exit 2; }
-	.venv/bin/python -m figures_lib sweep config/figures/$(FIG).yaml --out runs/figures/$(FIG) --workers $(WORKERS)
+	@test -f "config/figures/$(NAME).yaml" || { echo "FIG=$(FIG) is unknown; use one of $(FIGURES)" >&2; exit 2; }
+	$(MAKE) figure-$(NAME)
+	$(MAKE) book
+
+# figures have their stages in common: S3, S5 and S6 are of the recordings of Figure 2
+figure-%: $(READY)
+	mkdir -p runs/figures/stages runs/figures/$*
+	ln -sfn ../stages runs/figures/$*/stages
+	.venv/bin/python -m figures_lib sweep config/figures/$*.yaml --out runs/figures/$* \
+	  --workers $(WORKERS) $(if $(SEEDS),--seeds $(SEEDS))
+
+paper: $(READY)
+	for name in $(filter-out $(LONG),$(FIGURES)); do $(MAKE) figure-$$name SEEDS=1 || exit 1; done
+	$(MAKE) book
+	@echo "left out: $(LONG), and the other seeds; make figure FIG=$(LONG), make figure FIG=s7 and so on run them"
+
+collect: $(READY)
+	.venv/bin/python -m figures_lib collect runs/figures
 
 RESULTS = calibration methods methods_continuum methods_figure2
 

@@ -5,6 +5,7 @@ from figures_lib.config import Experiment, load_experiment
 from figures_lib.draw import (
     benchmark_figures,
     benchmark_tables,
+    experiment_tables,
     figures,
     formula_tables,
     study_figures,
@@ -17,6 +18,7 @@ from figures_lib.runs.run import Run, open_run
 from figures_lib.show import viewers, widgets
 from figures_lib.show.training import LiveProgress
 from figures_lib.studies.claims import findings
+from figures_lib.studies.experiments import excerpts, experiments
 from figures_lib.studies.studies import shipped_results, study_results, sweep_results
 
 __all__ = [
@@ -27,6 +29,9 @@ __all__ = [
     "benchmark_figures",
     "benchmark_results",
     "benchmark_tables",
+    "excerpts",
+    "experiment_tables",
+    "experiments",
     "figures",
     "findings",
     "formula_tables",

@@ -1,4 +1,4 @@
-"""The command line: ``python -m figures_lib`` run, infer, sweep, build and bench."""
+"""The command line: ``python -m figures_lib`` run, infer, sweep, collect, build and bench."""
 
 import argparse
 import io
@@ -6,6 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,8 +30,10 @@ from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import Run, open_run
 from figures_lib.runs.site import build_site, check_place
 from figures_lib.studies.batch import run_study
-from figures_lib.studies.points import load_study
+from figures_lib.studies.experiments import EXPERIMENTS, collect
+from figures_lib.studies.points import first_seeds, load_study
 from figures_lib.studies.results import NAME, STATUS, Status
+from figures_lib.studies.studies import SHIPPED
 from figures_lib.yaml_file import value_of
 
 BAD_INPUT, FAILURE = 2, 1
@@ -109,11 +112,20 @@ def command_parser() -> argparse.ArgumentParser:
     sweep.add_argument("--out", required=True, type=_folder, help="folder of the results")
     sweep.add_argument("--scheduler", metavar="ADDRESS", help="of a running dask scheduler")
     sweep.add_argument("--workers", type=int, help="processes to start here; 0: this one")
+    sweep.add_argument("--seeds", type=int, metavar="N", help="only the first N of its seeds")
     sweep.add_argument("--quick", action="store_true", help="use the section quick of the file")
     sweep.add_argument(
         "--notebooks", action="store_true", help="also execute the notebooks in every run"
     )
     sweep.set_defaults(command=_sweep)
+    collect = commands.add_parser(
+        "collect", help="take the results of figures of the paper into the book"
+    )
+    collect.add_argument("figures", type=user_path, help="folder with a sweep per figure")
+    collect.add_argument(
+        "--out", type=_folder, default=SHIPPED, help="folder of the results of the book"
+    )
+    collect.set_defaults(command=_collect)
     build = commands.add_parser("build", help="build the site from an executed run")
     build.add_argument("--run", required=True, type=user_path, help="folder of the run")
     build.add_argument(
@@ -180,7 +192,9 @@ def _run(options: argparse.Namespace) -> None:
 def _sweep(options: argparse.Namespace) -> int:
     if options.workers is not None and (options.workers < 0 or options.scheduler):
         raise ConfigError("--workers: give 0 or more, and only without --scheduler")
-    sweep = load_study(options.sweep, options.quick)
+    if options.seeds is not None and options.seeds < 1:
+        raise ConfigError(f"--seeds: {options.seeds} is not positive; give 1 or more")
+    sweep = load_study(options.sweep, options.quick, partial(first_seeds, most=options.seeds))
     with exclusive(options.out), writing(options.out):
         cluster = options.scheduler, options.workers
         rows = run_study(sweep, options.out, _say, *cluster, options.notebooks)
@@ -197,6 +211,17 @@ def _sweep(options: argparse.Namespace) -> int:
         more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
         print(f"failed: {failed[0]}{more}; the reasons are in results.csv", file=sys.stderr)
     return FAILURE if failed else 0
+
+
+def _collect(options: argparse.Namespace) -> None:
+    with exclusive(options.out), writing(options.out):
+        found = collect(options.figures, options.out)
+    if not found:
+        raise ConfigError(
+            f"{options.figures}: holds no results of figures at their published size; run "
+            "`make figure FIG=…` first"
+        )
+    print(f"collected: {', '.join(found)} in {options.out / EXPERIMENTS}.csv")
 
 
 def _build(options: argparse.Namespace) -> None:

@@ -531,6 +531,16 @@ CASES = [
         "1000000000 runs",
         sweep(f"grid: {{{', '.join(f'k{i}: {list(range(10))}' for i in range(9))}}}"),
     ),
+    Case(
+        "a sweep with no seeds",
+        "--seeds: 0",
+        lambda f: [*sweep("grid: {simulation.noise: [1]}")(f), "--seeds", "0"],
+    ),
+    Case(
+        "results of figures that nobody has run",
+        "make figure",
+        lambda f: ["collect", str(f), "--out", str(f / "book")],
+    ),
     Case("a GPU that the machine does not have", "device: 'cuda'", override("device=cuda")),
     Case("no command", "--help", lambda _: []),
     Case("an unknown command", "--help", lambda _: ["walk"]),

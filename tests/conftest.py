@@ -89,7 +89,7 @@ def small():
 
 
 PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowest first
-    "batch": ("batch", "scheduling", "jobs", "studies", "cli"),
+    "batch": ("batch", "scheduling", "jobs", "studies", "experiments", "cli"),
     "crash": ("crash", "pipeline", "bad_input"),
     "science": (
         *("inference", "shards", "inference_steps", "simulator", "cost", "config_space"),

@@ -13,7 +13,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -137,10 +137,23 @@ class Axes(Section):
         return [axis for axis in axes if axis]
 
 
+def first_seeds(axes: Axes, most: int | None) -> Axes:
+    """The axes with at most so many of their seeds; with all, if no number is given."""
+    seeds = axes.seeds
+    if seeds is None or most is None:
+        return axes
+    fewer = min(seeds, most) if isinstance(seeds, int) else seeds[:most]
+    return axes.model_copy(update={"seeds": fewer})
+
+
 class StudyFile(Axes):
-    """A sweep: the experiment it starts from, its axes, and smaller ones for ``--quick``."""
+    """A sweep: the experiment it starts from, its axes, and smaller ones for ``--quick``.
+
+    ``about`` says in a few words what the experiment is.
+    """
 
     config: str
+    about: str = ""
     quick: Axes | None = None
 
 
@@ -163,10 +176,11 @@ class Point:
 
 @dataclass(frozen=True)
 class Study:
-    """The runs of a sweep, in the order of its file."""
+    """The runs of a sweep, in the order of its file, and a few words on it."""
 
     config: Path
     points: tuple[Point, ...]
+    about: str = ""
 
 
 def load_study(
@@ -192,7 +206,8 @@ def load_study(
     if quick and file.quick is None:
         raise ConfigError(f"{path}: quick: this section is missing; add it or omit --quick")
     axes = file.quick if quick and file.quick is not None else file
-    return plan(find_input(file.config), change(axes) if change else axes, str(path))
+    planned = plan(find_input(file.config), change(axes) if change else axes, str(path))
+    return replace(planned, about=file.about)
 
 
 def plan(config: Path, axes: Axes, where: str) -> Study:
