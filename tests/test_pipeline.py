@@ -35,6 +35,9 @@ METRIC_KEYS = {
     *("identifiability.unresolved_neurons", "inference.method", "diagnosis.trusted"),
     *("diagnosis.reasons", "diagnosis.heldout_r2", "diagnosis.structure"),
     *("diagnosis.heldout_r2_tables", "diagnosis.saturated"),
+    *("edges.found", "edges.precision", "edges.recall", "edges.signs"),
+    *("excitation.r2", "inhibition.r2"),
+    *("spectrum.radius", "spectrum.radius_true", "spectrum.alignment"),
     *("diagnosis.halves_r2", "diagnosis.entanglement", "diagnosis.expected_r2"),
 }
 

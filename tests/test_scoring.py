@@ -10,7 +10,9 @@ from conftest import SMALL, TEST_CONFIG
 from figures_lib.config import load_experiment
 from figures_lib.infer import gauge
 from figures_lib.infer.algorithm import infer
+from figures_lib.model.inferred import Diagnosis
 from figures_lib.score import scoring
+from figures_lib.score.edges import score_edges
 from figures_lib.score.elsewhere import transplanted
 from figures_lib.score.rollout import roll_out
 from figures_lib.score.scoring import (
@@ -21,6 +23,7 @@ from figures_lib.score.scoring import (
     match_types,
     score,
 )
+from figures_lib.score.spectrum import spectrum
 
 
 @pytest.fixture
@@ -291,3 +294,62 @@ def test_the_worst_error_is_of_the_range_of_each_function():
     learned = true + torch.tensor([[0.0, 0.05, 0.0], [-1.0, 0.0, 0.5]])
     assert scoring.worst_error(true, learned) == pytest.approx(0.25)
     assert scoring.worst_error(true, true + torch.tensor([[0.0], [4.0]])) == pytest.approx(0.4)
+
+
+def test_a_spectrum_is_that_of_the_matrix():
+    """A rotation by a turn keeps the eigenvalues and turns the eigenvectors."""
+    turn, _ = torch.linalg.qr(torch.randn(30, 30, generator=torch.Generator().manual_seed(1)))
+    eigenvalues = torch.linspace(-2, 1, 30)
+    weights = torch.diag(eigenvalues)
+    same, turned = spectrum(weights, weights), spectrum(weights, turn @ weights @ turn.T)
+    assert torch.allclose(same.true[:, 0].sort().values, eigenvalues)
+    assert same.metrics() == pytest.approx(
+        {"radius_true": 2.0, "radius": 2.0, "alignment": 1.0}, abs=1e-5
+    )
+    assert turned.metrics()["radius"] == pytest.approx(2.0, abs=1e-5)
+    first = turn[:, 0].abs()  # where the eigenvectors of the largest eigenvalues went
+    assert float(turned.alignment[0]) == pytest.approx(float(first[0]), abs=1e-4)
+    assert float(turned.alignment.max()) < 0.9
+
+
+def test_of_a_conjugate_pair_one_is_compared():
+    quarter = torch.tensor([[0.0, -1.0], [1.0, 0.0]])
+    found = spectrum(torch.block_diag(3 * quarter, quarter), torch.block_diag(quarter, quarter))
+    assert len(found.alignment) == 2
+    assert found.metrics()["radius_true"] == pytest.approx(3.0)
+    assert found.metrics()["radius"] == pytest.approx(1.0)
+
+
+def test_the_spectrum_of_a_large_network_is_left_out(monkeypatch):
+    monkeypatch.setattr("figures_lib.score.spectrum.LARGEST", 3)
+    found = spectrum(torch.eye(4), torch.eye(4))
+    assert found.metrics() == {"radius_true": None, "radius": None, "alignment": None}
+
+
+def test_connections_are_those_beyond_what_their_error_explains():
+    generator = torch.Generator().manual_seed(2)
+    true = torch.randn(200, 200, generator=generator)
+    true[torch.rand(200, 200, generator=generator) > 0.1] = 0
+    error = 0.01 * torch.randn(200, 200, generator=generator)
+    learned = true + error
+    missed = float(error.var() / learned.var())
+    metrics = score_edges(
+        true, learned, Diagnosis(halves_r2=1 - missed, structure=0.0, entanglement=1.0)
+    )
+    found = learned.abs() > 0.04
+    assert metrics["edges.found"] == pytest.approx(int(found.sum()), rel=0.01)
+    assert metrics["edges.precision"] > 0.995
+    expected = float((found & (true != 0)).sum() / (true != 0).sum())
+    assert metrics["edges.recall"] == pytest.approx(expected, abs=0.002)
+    assert metrics["edges.signs"] == 1
+    assert metrics["excitation.r2"] > 0.99 and metrics["inhibition.r2"] > 0.99
+    turned = score_edges(
+        true, -learned, Diagnosis(halves_r2=0.999, structure=0.0, entanglement=1.0)
+    )
+    assert turned["edges.signs"] == 0 and turned["excitation.r2"] < 0.2
+
+
+def test_without_an_error_of_the_weights_no_connection_is_claimed():
+    metrics = score_edges(torch.eye(3), torch.eye(3), Diagnosis())
+    assert metrics["edges.found"] is None and metrics["edges.precision"] is None
+    assert metrics["excitation.r2"] == pytest.approx(0.0)

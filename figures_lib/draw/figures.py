@@ -12,6 +12,7 @@ from figures_lib.draw.layout import fields as fields
 from figures_lib.draw.layout import layout as layout
 from figures_lib.draw.overview import overview as overview
 from figures_lib.draw.rollouts import roll_out as roll_out
+from figures_lib.draw.spectra import spectra as spectra
 from figures_lib.draw.style import TYPE_COLOURS as TYPE_COLOURS
 from figures_lib.draw.style import evenly as evenly
 from figures_lib.draw.traces import traces as traces

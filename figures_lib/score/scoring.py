@@ -22,10 +22,12 @@ from figures_lib.infer import gauge
 from figures_lib.infer.diagnosis import identifiability
 from figures_lib.model.inferred import Evidence, Model
 from figures_lib.recording import Recording
+from figures_lib.score.edges import score_edges
 from figures_lib.score.elsewhere import elsewhere
 from figures_lib.score.formulas import formulas_of
 from figures_lib.score.regression import fit_line
 from figures_lib.score.rollout import drift, roll_out, true_roll_out
+from figures_lib.score.spectrum import spectrum
 from figures_lib.simulate.truth import Truth
 
 ROLLOUT_FRAMES = 200  # 2 time units: one to four relaxation times of the published neurons
@@ -49,6 +51,10 @@ class Scores:
             if it depends on them.
         transfer_learned: ψ* likewise; else its mean over the types of receivers.
         type_of_cluster: the true type that is most common in each found type.
+        eigenvalues_true: real and imaginary part of those of W; none of large networks.
+        eigenvalues_learned: those of W*.
+        alignment: |⟨v, v*⟩| of leading eigenvectors, see
+            :class:`~figures_lib.score.spectrum.Spectrum`.
         drift: R² of a roll-out at every frame, see :class:`~figures_lib.score.rollout.Drift`.
         rolled_true: activity of some neurons of it, of the true network.
         rolled_learned: the same of the learned network.
@@ -64,6 +70,9 @@ class Scores:
     transfer_true: Float[Tensor, "... type x"]
     transfer_learned: Float[Tensor, "... type x"]
     type_of_cluster: Int[Tensor, " cluster"]
+    eigenvalues_true: Float[Tensor, "eigenvalue 2"]
+    eigenvalues_learned: Float[Tensor, "eigenvalue 2"]
+    alignment: Float[Tensor, " leading"]
     drift: Float[Tensor, "state time"]
     rolled_true: Float[Tensor, "time shown"]
     rolled_learned: Float[Tensor, "time shown"]
@@ -128,6 +137,9 @@ def score(
         "loss.final": final_loss(recording, model),
         "external_input.windows": model.windows,
     }
+    metrics |= score_edges(connectivity_true, learned, model.diagnosis)
+    spectra = spectrum(connectivity_true, learned)
+    metrics |= {f"spectrum.{key}": value for key, value in spectra.metrics().items()}
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
     drifted = drift(recording, truth, model)
@@ -156,6 +168,9 @@ def score(
         transfer_true,
         transfer_learned,
         type_of_cluster,
+        spectra.true,
+        spectra.learned,
+        spectra.alignment,
         drifted.r2,
         drifted.true,
         drifted.learned,

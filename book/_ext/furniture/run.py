@@ -113,12 +113,14 @@ def _shown(key: str, value: Any) -> str:
         return f"{value / 1e9:.2f}"  # GB
     if value is None:
         return "–"  # without a movie there is no score of one
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
     if not isinstance(value, float):
         return str(value)
     if key.startswith("time."):
         return f"{value:.0f}" if value >= 10 else f"{value:.1f}"
-    if key.endswith(("r2", "r2_gauge_free")):
-        return f"{value:.4f}" if value < 0.9999 else f"{value:.6f}"
+    if key.startswith("edges.") or key.endswith(("r2", "r2_gauge_free", "alignment")):
+        return f"{value:.4f}" if value < 0.9999 or value == 1 else f"{value:.6f}"
     return f"{value:.3g}" if abs(value) < 0.1 else f"{value:.3f}"
 
 
