@@ -1,4 +1,4 @@
-"""The command line: ``python -m figures_lib`` run, infer, sweep, collect, build and bench."""
+"""The command line: ``python -m figures_lib`` run, infer, sweep, build, bench and others."""
 
 import argparse
 import io
@@ -32,7 +32,7 @@ from figures_lib.runs.site import build_site, check_place
 from figures_lib.studies.batch import run_study
 from figures_lib.studies.experiments import EXPERIMENTS, collect
 from figures_lib.studies.points import first_seeds, load_study
-from figures_lib.studies.results import NAME, STATUS, Status
+from figures_lib.studies.results import NAME, STATUS, Status, write_results
 from figures_lib.studies.studies import SHIPPED
 from figures_lib.yaml_file import value_of
 
@@ -96,7 +96,9 @@ def command_parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     only = commands.add_parser("infer", help="only infer; under torchrun, on all processes")
     only.set_defaults(command=_infer)
-    for one in (run, only):
+    others = commands.add_parser("baselines", help="compare with what people use today")
+    others.set_defaults(command=_baselines)
+    for one in (run, only, others):
         one.add_argument("--config", required=True, help="experiment, e.g. config/fig3.yaml")
         one.add_argument(
             "-p",
@@ -187,6 +189,18 @@ def _run(options: argparse.Namespace) -> None:
     for reason in run.doubts():
         print(f"not trusted: {reason}")
     print(f"metrics: {options.out / 'metrics.json'}")
+
+
+def _baselines(options: argparse.Namespace) -> None:
+    # imported late: few need it
+    from figures_lib.bench.baselines import compare
+
+    run, overrides = _opened(options)
+    with exclusive(options.out), writing(options.out):
+        write_results(options.out / "baselines.csv", compare(run, _say))
+        about = {"config": options.config, "overrides": overrides, **machine()}
+        write_json(options.out / "baselines.json", about)
+    print(f"baselines: {options.out / 'baselines.csv'}")
 
 
 def _sweep(options: argparse.Namespace) -> int:

@@ -108,6 +108,7 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
     ),
     "book": (
         *("site", "notebooks", "furniture", "odd_runs", "walkthrough", "benchmark", "pages"),
+        "baselines",
         *("project", "security"),
     ),
     "browser": ("viewers", "widgets", "lab", "pixels"),
