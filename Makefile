@@ -64,12 +64,19 @@ paper: $(READY)
 collect: $(READY)
 	.venv/bin/python -m figures_lib collect runs/figures
 
-RESULTS = calibration methods methods_continuum methods_figure2
+# they need the packages of the extra bench: .venv/bin/pip install --editable ".[bench]"
+BASELINES = baselines_fig3_quick baselines_fig2
+RESULTS = calibration methods methods_continuum methods_figure2 $(BASELINES)
 
 results: $(RESULTS:%=result-%)
 
 result-%: $(READY)
 	.venv/bin/python -m figures_lib sweep config/sweeps/$*.yaml --out runs/results/$* --workers $(WORKERS)
+	cp runs/results/$*/results.csv book/results/$*.csv
+	cp runs/results/$*/provenance.json book/results/$*.json
+
+$(BASELINES:%=result-%): result-%: $(READY)
+	.venv/bin/python -m figures_lib baselines --config config/$(*:baselines_%=%).yaml --out runs/results/$*
 	cp runs/results/$*/results.csv book/results/$*.csv
 	cp runs/results/$*/provenance.json book/results/$*.json
 

@@ -195,12 +195,10 @@ def _baselines(options: argparse.Namespace) -> None:
     # imported late: few need it
     from figures_lib.bench.baselines import compare
 
-    run, overrides = _opened(options)
+    run, _ = _opened(options)
     with exclusive(options.out), writing(options.out):
-        write_results(options.out / "baselines.csv", compare(run, _say))
-        about = {"config": options.config, "overrides": overrides, **machine()}
-        write_json(options.out / "baselines.json", about)
-    print(f"baselines: {options.out / 'baselines.csv'}")
+        write_results(options.out / "results.csv", compare(run, _say))
+    print(f"baselines: {options.out / 'results.csv'}")
 
 
 def _sweep(options: argparse.Namespace) -> int:

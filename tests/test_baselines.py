@@ -76,7 +76,7 @@ def test_all_are_compared_and_what_is_absent_is_said(tmp_path, monkeypatch, caps
     assert main([*command, *options]) == 0
     said = capsys.readouterr().out
     assert "absent: No module named 'absent'; pip install '.[bench]' adds it" in said
-    with (tmp_path / "out" / "baselines.csv").open() as file:
+    with (tmp_path / "out" / "results.csv").open() as file:
         rows = {row["method"]: row for row in csv.DictReader(file)}
     assert list(rows) == [*some, OURS]
     assert rows["absent"]["connectivity.r2"] == ""

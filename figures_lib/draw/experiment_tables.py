@@ -47,6 +47,21 @@ def experiments(rows: Sequence[Row]) -> Table:
     return Table(header, tuple(lines))
 
 
+def baselines(rows: Sequence[Row]) -> Table:
+    """What people use today and our own inference, on one recording."""
+    scores = ("connectivity.r2", "connectivity.r2_gauge_free", "connectivity.strongest")
+    lines = [
+        (
+            row["method"],
+            *(_number(row[key], 3) for key in (*scores, "heldout_r2")),
+            "–" if row["seconds"] is None else f"{row['seconds']:.0f} s",
+        )
+        for row in rows
+    ]
+    header = ("method", "R² of W", "gauge-free", "strongest 1 %", "R² of x', held out", "time")
+    return Table(header, tuple(lines))
+
+
 def _experiment(row: Row) -> tuple[Any, ...]:
     return row[FIGURE], row["method"], *(row[key] for key in SETTINGS)
 
