@@ -1,49 +1,40 @@
-"""Figure 3 of Allier et al. (arXiv 2602.13325): simulate, infer, score and draw."""
+"""Figure 3 of Allier et al. (arXiv 2602.13325): simulate, infer, score and draw.
 
-from figures_lib.bench.kept import benchmark_results
-from figures_lib.config import Experiment, load_experiment
-from figures_lib.draw import (
-    benchmark_figures,
-    benchmark_tables,
-    experiment_tables,
-    figures,
-    formula_tables,
-    study_figures,
-    study_tables,
+Every name is loaded when it is first used: torch, matplotlib and others take seconds, which a
+command that needs none of them does not wait for.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_MODULES = (
+    *("draw.benchmark_figures", "draw.benchmark_tables", "draw.experiment_tables"),
+    *("draw.figures", "draw.formula_tables", "draw.study_figures", "draw.study_tables"),
+    *("show.viewers", "show.widgets"),
 )
-from figures_lib.draw.saving import save_figure
-from figures_lib.errors import ConfigError
-from figures_lib.runs.cost import shard_plan
-from figures_lib.runs.run import Run, open_run
-from figures_lib.show import viewers, widgets
-from figures_lib.show.training import LiveProgress
-from figures_lib.studies.claims import findings
-from figures_lib.studies.experiments import excerpts, experiments
-from figures_lib.studies.studies import shipped_results, study_results, sweep_results
+_NAMES = {
+    "bench.kept": ("benchmark_results",),
+    "config": ("Experiment", "load_experiment"),
+    "draw.saving": ("save_figure",),
+    "errors": ("ConfigError",),
+    "runs.cost": ("shard_plan",),
+    "runs.run": ("Run", "open_run"),
+    "show.training": ("LiveProgress",),
+    "studies.claims": ("findings",),
+    "studies.experiments": ("excerpts", "experiments"),
+    "studies.studies": ("shipped_results", "study_results", "sweep_results"),
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names}
+_HOME |= {module.rpartition(".")[2]: module for module in _MODULES}
+__all__ = sorted(_HOME)
 
-__all__ = [
-    "ConfigError",
-    "Experiment",
-    "LiveProgress",
-    "Run",
-    "benchmark_figures",
-    "benchmark_results",
-    "benchmark_tables",
-    "excerpts",
-    "experiment_tables",
-    "experiments",
-    "figures",
-    "findings",
-    "formula_tables",
-    "load_experiment",
-    "open_run",
-    "save_figure",
-    "shard_plan",
-    "shipped_results",
-    "study_figures",
-    "study_results",
-    "study_tables",
-    "sweep_results",
-    "viewers",
-    "widgets",
-]
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module 'figures_lib' has no attribute {name!r}")
+    module = import_module(f"figures_lib.{_HOME[name]}")
+    return module if _HOME[name] in _MODULES else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return [*globals(), *__all__]

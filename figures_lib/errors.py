@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor
-
 
 class OneLineError(Exception):
     """An error that is shown as its message alone, without a traceback."""
@@ -27,10 +25,10 @@ class InferenceError(OneLineError, RuntimeError):
 
     Args:
         message: one line.
-        last_good: arrays of the last finite estimate, by name, if there is one.
+        last_good: tensors of the last finite estimate, by name, if there is one.
     """
 
-    def __init__(self, message: str, last_good: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(self, message: str, last_good: Mapping[str, Any] | None = None) -> None:
         super().__init__(message)
         self.last_good = last_good
 
@@ -41,6 +39,19 @@ class StorageError(OneLineError, RuntimeError):
 
 class NotebookError(OneLineError, RuntimeError):
     """A notebook did not run to its end, for no fault of a cell; the message says why."""
+
+
+class CellError(NotebookError):
+    """A cell of a notebook failed.
+
+    Args:
+        ename: name of the class of its error.
+        evalue: what that said.
+    """
+
+    def __init__(self, ename: str, evalue: str) -> None:
+        super().__init__(f"{ename}: {evalue}")
+        self.ename, self.evalue = ename, evalue
 
 
 def shown(value: Any, width: int) -> str:

@@ -10,7 +10,7 @@ from checks import RECORD
 from conftest import ROOT, TEST_CONFIG
 from test_pipeline import FAST
 
-from figures_lib import __main__ as command_line
+from figures_lib import commands
 from figures_lib.__main__ import main
 from figures_lib.errors import ConfigError, StorageError
 from figures_lib.runs.files import exclusive, writing
@@ -23,7 +23,7 @@ def _nothing_runs(monkeypatch):
     def refuse(*_):
         raise AssertionError("bad input got as far as the notebooks")
 
-    monkeypatch.setattr(command_line, "execute_notebooks", refuse)
+    monkeypatch.setattr(commands, "execute_notebooks", refuse)
     yield
     for process in HOLDERS:
         process.communicate(timeout=30)

@@ -16,7 +16,7 @@ from conftest import ROOT
 from pyarrow import parquet
 from test_pipeline import METRIC_KEYS
 
-from figures_lib import __main__ as command_line
+from figures_lib import commands
 from figures_lib.__main__ import main
 from figures_lib.config import load_experiment
 from figures_lib.errors import ConfigError
@@ -199,7 +199,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypat
         else:
             assert all(row[key] is not None for key in METRIC_KEYS)
     assert_summarised(out)
-    monkeypatch.setattr(command_line, "summarise", lambda _: None)
+    monkeypatch.setattr(commands, "summarise", lambda _: None)
     before = finished_stages(out)
     capsys.readouterr()
     assert main(["sweep", str(path), "--out", str(out)]) == 1
@@ -209,7 +209,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypat
 
 
 def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(command_line, "summarise", lambda _: None)
+    monkeypatch.setattr(commands, "summarise", lambda _: None)
     path = written(tmp_path, overrides={"graph_network.steps": 100})
     out = tmp_path / "out"
     with started(*COMMAND, path, "--out", out, "--workers", "2") as process:

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 import yaml
 from conftest import ROOT, TEST_CONFIG
-from papermill.exceptions import PapermillExecutionError
 from test_batch import until
 
-from figures_lib import __main__ as command_line
+import figures_lib as fl
+from figures_lib import commands
 from figures_lib.__main__ import main
-from figures_lib.errors import NotebookError, StorageError
+from figures_lib.errors import CellError, NotebookError, StorageError
 from figures_lib.runs import files, notebooks, site
 from figures_lib.runs.files import LOCK
 from figures_lib.runs.kernel import KERNEL
@@ -141,10 +141,10 @@ def test_a_wrong_command_line_is_one_line_and_exit_code_2(capsys, arguments):
     [
         (KeyboardInterrupt(), 1, "continues"),
         (OSError("disk full"), 1, "disk full"),
-        (PapermillExecutionError(3, 1, "", "ConfigError", "seed: too odd", []), 2, "too odd"),
-        (PapermillExecutionError(3, 1, "", "KeyError", "'x'", []), 1, "KeyError"),
+        (CellError("ConfigError", "seed: too odd"), 2, "too odd"),
+        (CellError("KeyError", "'x'"), 1, "KeyError"),
         (
-            PapermillExecutionError(3, 1, "", "StorageError", "out: full", []),
+            CellError("StorageError", "out: full"),
             1,
             "or: out: full",
         ),
@@ -159,7 +159,7 @@ def test_exit_codes_while_notebooks_run(tmp_path, capsys, monkeypatch, raised, c
     def execute(*_):
         raise raised
 
-    monkeypatch.setattr(command_line, "execute_notebooks", execute)
+    monkeypatch.setattr(commands, "execute_notebooks", execute)
     assert main(["run", "--config", str(TEST_CONFIG), "--out", str(tmp_path)]) == code
     error = capsys.readouterr().err
     assert expected in error
@@ -223,3 +223,19 @@ def test_a_file_elsewhere_that_cannot_be_written_is_named(tmp_path):
         files.writing(tmp_path / "results"),
     ):
         (tmp_path / "taken" / "scratch").mkdir()
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, figures_lib.__main__ as m; m.command_parser(); print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    ).stdout.split()
+    assert not {"torch", "papermill", "matplotlib", "numpy"} & {*loaded}
+
+
+def test_every_name_of_the_package_is_found():
+    for name in fl.__all__:
+        assert getattr(fl, name) is not None, name
+    assert {*fl.__all__} <= {*dir(fl)}
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        _ = fl.absent

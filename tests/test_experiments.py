@@ -8,12 +8,17 @@ from conftest import TEST_CONFIG
 
 from figures_lib.draw import experiment_tables, figures
 from figures_lib.errors import ConfigError
-from figures_lib.runs.excerpt import Excerpt
+from figures_lib.runs.excerpt import Excerpt, excerpt_file
 from figures_lib.runs.run import open_run
 from figures_lib.score.scoring import score
 from figures_lib.studies import experiments
-from figures_lib.studies.experiments import PUBLISHED, SETTINGS, collect, own_rows, sweep_of
-from figures_lib.studies.jobs import excerpt_file
+from figures_lib.studies.experiments import (
+    PUBLISHED,
+    SETTINGS,
+    all_own_rows,
+    own_rows,
+    sweep_of,
+)
 from figures_lib.studies.results import read_results, write_results
 
 
@@ -50,6 +55,12 @@ def run_figure(folder, name, excerpt, quick=False, **changes):
     write_results(folder / name / "results.csv", rows)
     (folder / name / "provenance.json").write_text(json.dumps({"quick": quick, "commit": "c"}))
     return rows
+
+
+def collect(figures, book):
+    found = all_own_rows(figures)
+    experiments.collect(figures, found, book)
+    return list(found)
 
 
 def test_every_published_number_belongs_to_a_setting_of_its_figure():
@@ -99,7 +110,10 @@ def test_collecting_replaces_what_was_run_and_keeps_the_rest(tmp_path, excerpt):
     assert [row["figure"] for row in rows] == ["fig2"] * 3 + ["s8"] * 12
     assert [row for row in rows if row["figure"] == "s8"] == before
     assert json.loads((book / "experiments.json").read_text()).keys() == {"s8", "fig2"}
-    assert collect(tmp_path / "nothing", book) == []
+    with pytest.raises(ConfigError, match="nothing: holds no results of figures"):
+        collect(tmp_path / "nothing", book)
+    assert read_results(book / "experiments.csv") == rows
+    assert {path.suffix for path in book.iterdir()} == {"", ".csv", ".json"}
 
 
 def test_a_readers_own_results_take_the_place_of_those_of_the_book(

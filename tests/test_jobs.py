@@ -9,7 +9,7 @@ import pytest
 from conftest import ROOT
 from test_batch import written
 
-from figures_lib import __main__ as command_line
+from figures_lib import commands
 from figures_lib.__main__ import main
 from figures_lib.runs.notebooks import RUN_HASH
 from figures_lib.studies import jobs
@@ -53,8 +53,8 @@ def test_every_run_keeps_its_notebooks_on_request(tmp_path, monkeypatch):
 @pytest.mark.parametrize("asked", [True, False])
 def test_notebooks_are_kept_only_on_request(tmp_path, monkeypatch, asked):
     given = []
-    monkeypatch.setattr(command_line, "run_study", lambda *all_of: given.extend(all_of) or [])
-    monkeypatch.setattr(command_line, "summarise", lambda _: None)
+    monkeypatch.setattr(commands, "run_study", lambda *all_of: given.extend(all_of) or [])
+    monkeypatch.setattr(commands, "summarise", lambda _: None)
     option = ["--notebooks"] if asked else []
     assert main(["sweep", str(written(tmp_path)), "--out", str(tmp_path / "o"), *option]) == 0
     assert given[-1] is asked

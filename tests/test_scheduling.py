@@ -131,7 +131,7 @@ def test_the_study_of_noise_has_one_row_per_run_with_every_metric(tmp_path, monk
     tree["overrides"] |= {"simulation.frames": 400, "simulation.warm_up": 5} | HARDLY_TRAINED
     path, out = tmp_path / "noise.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(tree))
-    monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
+    monkeypatch.setattr("figures_lib.commands.summarise", lambda _: None)
     assert main(["sweep", str(path), "--out", str(out)]) == 0
     rows = read_results(out / "results.csv")
     asked = [(noise, seed) for noise in tree["grid"]["simulation.noise"] for seed in range(3)]
@@ -143,7 +143,7 @@ def test_the_study_of_noise_has_one_row_per_run_with_every_metric(tmp_path, monk
 
 def test_a_cluster_without_workers_is_waited_for(tmp_path, monkeypatch, capsys):
     """Workers in a queue may start hours later; a line says that the command waits."""
-    monkeypatch.setattr("figures_lib.__main__.summarise", lambda _: None)
+    monkeypatch.setattr("figures_lib.commands.summarise", lambda _: None)
     path = written(tmp_path, grid={"simulation.noise": [1.0]}, overrides=HARDLY_TRAINED)
     with LocalCluster(
         n_workers=0, threads_per_worker=1, host="127.0.0.1", dashboard_address=None

@@ -13,6 +13,7 @@ from figures_lib.recording import Recording
 from figures_lib.score.scoring import Scores
 from figures_lib.simulate.truth import Truth
 
+EXCERPT = "excerpt.safetensors"  # file in the folder of a run
 NEURONS = 12  # whose activity is shown
 FRAMES = 5000  # of it, at most
 SAMPLES = 500  # of those frames
@@ -103,6 +104,11 @@ class Excerpt:
     def load(cls, path: Path) -> "Excerpt":
         """Read what :meth:`save` wrote."""
         return cls(**load_file(path))
+
+
+def excerpt_file(sweep: Path, name: str) -> Path:
+    """The excerpt of a run of a sweep."""
+    return sweep / "runs" / name / EXCERPT
 
 
 def _evenly_by_type(types: Int[Tensor, " neuron"], count: int) -> Int[Tensor, " shown"]:

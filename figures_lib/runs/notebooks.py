@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from figures_lib.config import input_files
-from figures_lib.errors import NotebookError
+from figures_lib.errors import CellError, NotebookError
 from figures_lib.paths import ROOT
 from figures_lib.runs.files import part_of
 from figures_lib.runs.run import Run
@@ -46,7 +46,7 @@ def execute_notebooks(
         names: of the notebooks.
 
     Raises:
-        papermill.exceptions.PapermillExecutionError: a cell failed.
+        CellError: a cell failed.
         NotebookError: the kernel did not start, or ended.
     """
     folder = run.out / "notebooks"
@@ -76,7 +76,7 @@ def summarise(results: Path) -> Path:
         The executed notebook, ``summary.ipynb``.
 
     Raises:
-        papermill.exceptions.PapermillExecutionError: a cell failed.
+        CellError: a cell failed.
         NotebookError: the kernel did not start, or ended.
     """
     target = results.with_name("summary.ipynb")
@@ -116,6 +116,8 @@ def _execute(
         drop_widgets(notebook)
         papermill.iorw.write_ipynb(notebook, str(part))
         part.replace(target)
+    except papermill.exceptions.PapermillExecutionError as error:
+        raise CellError(error.ename, error.evalue) from None
     except RuntimeError as error:  # of the client: no word from the kernel
         raise NotebookError(
             f"{source.stem} did not run to its end ({error}): most often memory ran out; free "

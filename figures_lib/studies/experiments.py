@@ -11,12 +11,11 @@ from typing import Any
 
 from figures_lib.errors import ConfigError
 from figures_lib.paths import ROOT
-from figures_lib.runs.excerpt import Excerpt
+from figures_lib.runs.excerpt import Excerpt, excerpt_file
 from figures_lib.runs.files import read_json, write_json
 from figures_lib.runs.run import Run
-from figures_lib.studies.jobs import excerpt_file
 from figures_lib.studies.points import Study, load_study
-from figures_lib.studies.results import NAME, Row, done, read_results, write_results
+from figures_lib.studies.results import NAME, Row, done, read_results, write_csv
 from figures_lib.studies.studies import SHIPPED
 
 FIGURES = ROOT / "config" / "figures"
@@ -120,35 +119,45 @@ def _published(name: str, row: Mapping[str, Any], published: Sequence[Row]) -> R
     return {}
 
 
-def collect(figures: Path, out: Path) -> list[str]:
-    """Replace the shipped results of every figure that has been run, and keep the others.
+def all_own_rows(figures: Path) -> dict[str, list[Row]]:
+    """The rows of every figure that has been run at its published size.
 
     Args:
         figures: a folder with the folder of a sweep for each figure.
-        out: folder of the shipped results.
 
-    Returns:
-        The figures whose results were replaced.
+    Raises:
+        ConfigError: none has been run.
     """
-    table, about = out / f"{EXPERIMENTS}.csv", out / f"{EXPERIMENTS}.json"
+    found = {name: rows for name in names() if (rows := own_rows(name, figures / name))}
+    if not found:
+        raise ConfigError(
+            f"{figures}: holds no results of figures at their published size; run "
+            "`make figure FIG=…` first"
+        )
+    return found
+
+
+def collect(figures: Path, found: Mapping[str, list[Row]], book: Path) -> None:
+    """Replace the shipped results of every figure that has been run, and keep the others.
+
+    Args:
+        figures: as for :func:`all_own_rows`.
+        found: what that returned.
+        book: folder of the shipped results.
+    """
+    table, about = book / f"{EXPERIMENTS}.csv", book / f"{EXPERIMENTS}.json"
     rows = read_results(table) if table.exists() else []
-    origins = read_json(about) if about.exists() else {}
-    collected = []
-    for name in names():
-        folder = figures / name
-        if not (own := own_rows(name, folder)):
-            continue
-        rows = [row for row in rows if row[FIGURE] != name] + own
-        origins[name] = read_json(folder / "provenance.json")
-        shutil.rmtree(out / EXCERPTS / name, ignore_errors=True)
+    rows = [row for row in rows if row[FIGURE] not in found]
+    rows += [row for own in found.values() for row in own]
+    for name, own in found.items():
+        shutil.rmtree(book / EXCERPTS / name, ignore_errors=True)
         first = min(row["seed"] for row in own)
         for row in own:
-            target = _shipped_excerpt(out, name, row[NAME])
+            target = _shipped_excerpt(book, name, row[NAME])
             if row["seed"] == first:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(excerpt_file(folder, row[NAME]), target)
-        collected.append(name)
-    rows.sort(key=lambda row: names().index(row[FIGURE]))
-    write_results(table, rows)
-    write_json(about, origins)
-    return collected
+                shutil.copy(excerpt_file(figures / name, row[NAME]), target)
+    write_csv(table, sorted(rows, key=lambda row: names().index(row[FIGURE])))
+    origins = read_json(about) if about.exists() else {}
+    new = {name: read_json(figures / name / "provenance.json") for name in found}
+    write_json(about, origins | new)

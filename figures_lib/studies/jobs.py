@@ -15,16 +15,14 @@ from typing import Any
 
 import torch
 from distributed import get_worker
-from papermill.exceptions import PapermillExecutionError
 
-from figures_lib.errors import ConfigError, InferenceError, SimulationError
-from figures_lib.runs.excerpt import Excerpt
+from figures_lib.errors import CellError, ConfigError, InferenceError, SimulationError
+from figures_lib.runs.excerpt import EXCERPT, Excerpt
 from figures_lib.runs.files import part_of, read_json, write_json
 from figures_lib.runs.notebooks import FIGURE_3, execute_notebooks
 from figures_lib.runs.run import Run, open_run
 
 REPEATABLE = (ConfigError, SimulationError, InferenceError)  # a second try fails as well
-EXCERPT = "excerpt.safetensors"
 STAGES = Path("..", "..", "stages")  # of the sweep, relative to the folder of a run
 _ONE_RUN = threading.Lock()  # per process, torch has one random state and one peak of memory
 
@@ -113,16 +111,9 @@ class Job:
         return Path(self.out, name)
 
 
-def excerpt_file(sweep: Path, name: str) -> Path:
-    """The excerpt of a run of a sweep."""
-    return sweep / "runs" / name / EXCERPT
-
-
 def one_line_of(error: BaseException) -> str:
     """An exception as the reason that ``results.csv`` gives."""
-    if isinstance(error, PapermillExecutionError):
-        text = f"{error.ename}: {error.evalue}"
-    elif isinstance(error, REPEATABLE):
+    if isinstance(error, (*REPEATABLE, CellError)):
         text = str(error)
     else:
         text = f"{type(error).__name__}: {error}"

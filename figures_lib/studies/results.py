@@ -27,21 +27,32 @@ class Status(StrEnum):
 
 
 def write_results(path: Path, rows: Sequence[Row]) -> None:
+    """Write all rows as CSV, and the same as a Parquet file beside it.
+
+    A column there whose values have no common type is JSON throughout.
+    """
+    write_csv(path, rows)
+    part = path.with_name(f".{path.name}.{os.getpid()}")
+    cells = {key: _column([row.get(key) for row in rows]) for key in _columns(rows)}
+    parquet.write_table(pyarrow.table(cells), part)
+    part.replace(path.with_suffix(".parquet"))
+
+
+def write_csv(path: Path, rows: Sequence[Row]) -> None:
     """Write all rows atomically; columns are in the order in which rows first name them.
 
-    Lists and mappings are written as JSON, None as an empty cell. A Parquet file beside it
-    holds the same; a column there whose values have no common type is JSON throughout.
+    Lists and mappings are written as JSON, None as an empty cell.
     """
-    columns = list(dict.fromkeys(key for row in rows for key in row))
     part = path.with_name(f".{path.name}.{os.getpid()}")
     with part.open("w", newline="", encoding="utf-8") as file:
-        table = csv.DictWriter(file, columns, restval="")
+        table = csv.DictWriter(file, _columns(rows), restval="")
         table.writeheader()
         table.writerows({key: _text(value) for key, value in row.items()} for row in rows)
     part.replace(path)
-    cells = {key: _column([row.get(key) for row in rows]) for key in columns}
-    parquet.write_table(pyarrow.table(cells), part)
-    part.replace(path.with_suffix(".parquet"))
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def read_results(path: Path) -> list[Row]:

@@ -1,0 +1,143 @@
+"""What the commands of the command line do.
+
+They are apart from the command line itself, which loads them only when one is run: torch and
+papermill take seconds.
+"""
+
+import sys
+from argparse import Namespace
+from functools import partial
+from typing import Any
+
+from figures_lib.bench.plans import FULL, QUICK
+from figures_lib.errors import ConfigError, NotebookError
+from figures_lib.infer.shards import joined
+from figures_lib.model.inferred import SweepReport
+from figures_lib.paths import find_input
+from figures_lib.runs.files import exclusive, write_json, writing
+from figures_lib.runs.notebooks import execute_notebooks, summarise
+from figures_lib.runs.provenance import machine
+from figures_lib.runs.run import Run, open_run
+from figures_lib.runs.site import build_site, check_place
+from figures_lib.studies import experiments
+from figures_lib.studies.batch import run_study
+from figures_lib.studies.points import first_seeds, load_study
+from figures_lib.studies.results import NAME, STATUS, Status, write_results
+from figures_lib.yaml_file import value_of
+
+FAILURE = 1  # exit code of a sweep in which a run failed
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    print(line, flush=True)
+
+
+def _opened(options: Namespace) -> tuple[Run, dict[str, Any]]:
+    """The run of the command line and its overrides, checked."""
+    overrides = dict(_assignment(text) for text in options.overrides)
+    run = open_run(options.config, options.out.absolute(), overrides)
+    run.check()
+    return run, overrides
+
+
+def infer(options: Namespace) -> None:
+    """Simulate and infer; under torchrun, on all processes."""
+    opened, _ = _opened(options)
+    with joined(opened.device) as shard:
+        if shard.rank > 0:
+            if shard.any(False, opened.device):
+                opened.assist()
+            return
+        with exclusive(options.out), writing(options.out):
+            opened.simulate()
+            shard.any(not opened.inferred, opened.device)
+            opened.infer(lambda sweep: say(_sweep_line(sweep)))
+        print(f"inferred: {options.out / 'stages' / opened.key('infer')}")
+
+
+def _sweep_line(sweep: SweepReport) -> str:
+    about = f"{sweep.title} ({sweep.phase})  {sweep.seconds:6.2f} s"
+    left = f"  about {sweep.remaining:.0f} s left" if sweep.remaining > 0 else ""
+    return f"{about}  unexplained {sweep.loss:.3g}{left}"
+
+
+def run(options: Namespace) -> None:
+    """Execute the notebooks of the book."""
+    opened, overrides = _opened(options)
+    with exclusive(options.out), writing(options.out):
+        execute_notebooks(opened, find_input(options.config), overrides, say)
+    for reason in opened.doubts():
+        print(f"not trusted: {reason}")
+    print(f"metrics: {options.out / 'metrics.json'}")
+
+
+def baselines(options: Namespace) -> None:
+    """Compare with what people use today."""
+    # imported late: few need it
+    from figures_lib.bench.baselines import compare
+
+    opened, _ = _opened(options)
+    with exclusive(options.out), writing(options.out):
+        write_results(options.out / "results.csv", compare(opened, say))
+    print(f"baselines: {options.out / 'results.csv'}")
+
+
+def sweep(options: Namespace) -> int:
+    """Run a parameter sweep; the exit code is 1 if a run failed."""
+    if options.workers is not None and (options.workers < 0 or options.scheduler):
+        raise ConfigError("--workers: give 0 or more, and only without --scheduler")
+    if options.seeds is not None and options.seeds < 1:
+        raise ConfigError(f"--seeds: {options.seeds} is not positive; give 1 or more")
+    study = load_study(options.sweep, options.quick, partial(first_seeds, most=options.seeds))
+    with exclusive(options.out), writing(options.out):
+        cluster = options.scheduler, options.workers
+        rows = run_study(study, options.out, say, *cluster, options.notebooks)
+        about = {"sweep": options.sweep, "quick": options.quick, **machine()}
+        write_json(options.out / "provenance.json", about)
+        try:
+            print(f"summary: {summarise(options.out.resolve() / 'results.csv')}")
+        except NotebookError as error:  # the runs themselves are complete
+            print(f"no summary: {error}", file=sys.stderr)
+    failed = [row[NAME] for row in rows if row[STATUS] != Status.DONE]
+    if failed:
+        more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
+        print(f"failed: {failed[0]}{more}; the reasons are in results.csv", file=sys.stderr)
+    return FAILURE if failed else 0
+
+
+def collect(options: Namespace) -> None:
+    """Take the results of figures of the paper into the book."""
+    book = options.out or experiments.SHIPPED
+    found = experiments.all_own_rows(options.figures)
+    with exclusive(book), writing(book):
+        experiments.collect(options.figures, found, book)
+    print(f"collected: {', '.join(found)} in {book / experiments.EXPERIMENTS}.csv")
+
+
+def build(options: Namespace) -> None:
+    """Build the site."""
+    place = options.out.absolute()  # replaced at the end; the lock lies beside it
+    check_place(place)
+    with exclusive(place.parent, lock=f".{place.name}.lock"), writing(place):
+        print(f"site: {build_site(options.run, options.out)}")
+
+
+def bench(options: Namespace) -> None:
+    """Measure speed, memory and accuracy."""
+    if options.json.is_dir():
+        raise ConfigError(f"--json: {options.json} is a folder; name a file")
+    # imported late: it loads torch_geometric, which would delay every other command
+    from figures_lib.bench.benchmark import benchmark
+
+    plan, place = QUICK if options.quick else FULL, options.json.absolute()
+    with exclusive(place.parent, "--json", f".{place.name}.lock"):
+        write_json(place, benchmark(plan, say))
+    print(f"benchmark: {options.json}")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"-p {text!r}: write dotted.key=value, e.g. simulation.noise=0.5")
+    return key, value_of(value, key)
