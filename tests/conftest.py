@@ -104,7 +104,7 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
             "scoring",
             "siren",
         ),
-        *("sweeps", "projection", "gradient", "types"),
+        *("sweeps", "projection", "gradient", "types", "receiver_groups"),
     ),
     "book": (
         *("site", "notebooks", "furniture", "odd_runs", "walkthrough", "benchmark", "pages"),

@@ -32,7 +32,7 @@ from figures_lib.infer.examine import examine
 from figures_lib.infer.gradient import by_gradient
 from figures_lib.infer.heldout import choice_frames, sampled_frames
 from figures_lib.infer.neuron_types import find_types, worse
-from figures_lib.infer.pooling import share_functions
+from figures_lib.infer.pooling import home_groups, share_functions
 from figures_lib.infer.projection import (
     LARGEST_NETWORK,
     affordable,
@@ -41,6 +41,7 @@ from figures_lib.infer.projection import (
     projected_steps,
     solve_receivers,
 )
+from figures_lib.infer.receiver_groups import receiver_groups
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import Axis, resample, smooth, spanning
 from figures_lib.infer.sweep import network_inputs, solve_update, start
@@ -234,7 +235,9 @@ def converge(
     constant in windows. First all neurons share one ψ, found by variable projection. Then each
     neuron has its own φ and ψ, and the windows of Ω are chosen. If neurons are alike, each type
     has one φ and one ψ at last, provided that held-out frames are explained as well by them. If
-    one type is assumed, all neurons share both from the start.
+    one type is assumed, all neurons share both from the start. Where ψ may depend on the
+    receiver, groups of receivers are tried as well, and kept if they explain held-out frames
+    better.
 
     Args:
         recording: activity, derivative, positions and modulated neurons.
@@ -266,6 +269,19 @@ def converge(
         recording, single.data.axis, choice_frames(total), single.data.windows, device
     )
     alone = residual_by_run(judge, single.estimate)
+    if learner.graph_network.transfer == "pair":
+        groups = receiver_groups(state.data, state.estimate, settings.max_types)
+        if groups is not None:
+            apart = replace(state, estimate=groups)
+            apart = yield from kept(_by_neuron(apart, learner, joint), apart)
+            judge = prepare(
+                recording, apart.data.axis, choice_frames(total), apart.data.windows, device
+            )
+            left = residual_by_run(judge, apart.estimate)
+            if left.sum() < alone.sum():
+                single, alone = apart, left
+            else:
+                yield single
     best: tuple[State, Tensor] | None = None
     data = prepare(recording, fine, sampled, single.data.windows, device)
     for alternatives in find_types(single.data, single.estimate, settings.max_types):
@@ -419,11 +435,13 @@ def resampled(estimate: Estimate, old: Axis, new: Axis) -> Estimate:
 def split_receivers(
     estimate: Estimate, types: Int[Tensor, " sender"], shard: Shard
 ) -> Estimate:
-    """Give every receiver type its own ψ: the variant ψ*(a_i, a_j, x_j)."""
-    own = types[shard.own]
-    groups = tuple((own == k).nonzero()[:, 0] for k in range(int(types.max()) + 1))
-    transfer = estimate.transfer.expand(len(groups), -1, -1).clone()
-    return replace(estimate, transfer=transfer, receivers=groups)
+    """Give every receiver type its own ψ: the variant ψ*(a_i, a_j, x_j).
+
+    It starts from the one that most receivers of the type have heard so far.
+    """
+    own, home = types[shard.own], home_groups(estimate, types, shard)
+    groups = tuple((own == k).nonzero()[:, 0] for k in range(len(home)))
+    return replace(estimate, transfer=estimate.transfer[home], receivers=groups)
 
 
 def _report(state: State, index: int, seconds: float) -> SweepReport:

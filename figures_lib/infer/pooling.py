@@ -141,16 +141,21 @@ class Functions:
         )
 
 
-def functions_of_neurons(data: Data, estimate: Estimate) -> tuple[Tensor, Tensor, Tensor]:
-    """φ_i and ψ_i of the neurons of all shards at the knots, and how often each is visited."""
+def functions_of_neurons(
+    data: Data, estimate: Estimate, group: int = 0
+) -> tuple[Tensor, Tensor, Tensor]:
+    """φ_i and ψ_i of the neurons of all shards at the knots, and how often each is visited.
+
+    ψ_i is the one that a group of receivers hears; the first group is the largest.
+    """
     gather = data.shard.all_gather
-    return gather(estimate.update), gather(estimate.transfer[0]), gather(data.density)
+    return gather(estimate.update), gather(estimate.transfer[group]), gather(data.density)
 
 
-def functions_of(data: Data, estimate: Estimate) -> Functions:
-    """The functions of the neurons of all shards; ψ_j is the same for all receivers."""
+def functions_of(data: Data, estimate: Estimate, group: int = 0) -> Functions:
+    """The functions of the neurons of all shards; ψ_j is the one that a group hears."""
     update, transfer, visits = (
-        table.double() for table in functions_of_neurons(data, estimate)
+        table.double() for table in functions_of_neurons(data, estimate, group)
     )
     own = estimate.connectivity.double()
     power = (estimate.field.double() ** 2).mean(1, keepdim=True)
@@ -169,15 +174,48 @@ def share_functions(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) 
     Args:
         coarse: the frames, on the knots of the estimate.
         fine: the same frames on other knots.
-        estimate: each neuron has its own φ and ψ; ψ_j is the same for all receivers.
+        estimate: each neuron has its own φ, and its own ψ for each group of receivers.
         pools: which neurons share φ, and which share ψ.
     """
+    assert pools.update is not None
+    shard, groups = coarse.shard, len(estimate.receivers)
+    common = [_common_functions(coarse, estimate, pools, group) for group in range(groups)]
+    home = home_groups(estimate, pools.update, shard)[pools.update]
+    everyone = torch.arange(len(home), device=home.device)
+    update = torch.stack([one for one, _ in common])[home, everyone]
+    transfer = torch.stack([other for _, other in common])
+
+    def renewed(table: Tensor) -> Tensor:
+        own = table[..., shard.own, :]
+        return resample(own, coarse.axis, fine.axis).to(estimate.update.dtype)
+
+    tables = torch.stack([renewed(table) for table in transfer])
+    return replace(estimate, update=renewed(update), transfer=tables)
+
+
+def home_groups(
+    estimate: Estimate, types: Int[Tensor, " neuron"], shard: Shard
+) -> Int[Tensor, " type"]:
+    """The group that most receivers of each type belong to."""
+    group = torch.zeros(len(estimate.update), dtype=torch.long, device=types.device)
+    for number, rows in enumerate(estimate.receivers):
+        group[rows] = number
+    group = shard.all_gather(group)
+    return torch.stack([group[members].mode().values for members in members_of(types)])
+
+
+def _common_functions(
+    data: Data, estimate: Estimate, pools: Pools, group: int
+) -> tuple[Float[Tensor, "neuron knot"], Float[Tensor, "neuron knot"]]:
+    """φ and ψ of the pool of every neuron, the levels being those for a group of receivers."""
     assert pools.update is not None and pools.transfer is not None
-    shard, functions = coarse.shard, functions_of(coarse, estimate)
+    shard, functions = data.shard, functions_of(data, estimate, group)
     update, transfer, visits = (
-        table.double() for table in functions_of_neurons(coarse, estimate)
+        table.double() for table in functions_of_neurons(data, estimate, group)
     )
-    own = estimate.connectivity.double()
+    heard = torch.zeros(len(estimate.update), 1, dtype=torch.double, device=update.device)
+    heard[estimate.receivers[group]] = 1
+    own = estimate.connectivity.double() * heard
     one, other = torch.empty_like(update), torch.empty_like(transfer)
     for members in members_of(pools.update):
         one[members] = functions.basis @ functions.update(members)
@@ -185,26 +223,25 @@ def share_functions(coarse: Data, fine: Data, estimate: Estimate, pools: Pools) 
         other[members] = functions.basis @ functions.transfer(members)
 
     multiple, constant = _line(transfer, other, visits)
+    above = mean(update - one, visits)[shard.own, 0] + own @ constant
     levels = common_levels(
-        mean(update - one, visits)[shard.own, 0] + own @ constant,
+        above * heard[:, 0],
         torch.stack([own[:, k] @ multiple[k] for k in members_of(pools.transfer)], 1),
         pools.update[shard.own],
+        heard,
         shard,
     )
     types = len(members_of(pools.update))
     one += levels[:types][pools.update][:, None]
     other += levels[types:][pools.transfer][:, None]
-    one, other = (
-        resample(table[shard.own], coarse.axis, fine.axis).to(estimate.update.dtype)
-        for table in (one, other)
-    )
-    return replace(estimate, update=one, transfer=other[None])
+    return one, other
 
 
 def common_levels(
     above: Float[Tensor, " receiver"],
     reached: Float[Tensor, "receiver transfer"],
     update: Int[Tensor, " receiver"],
+    heard: Float[Tensor, "receiver 1"],
     shard: Shard,
 ) -> Float[Tensor, " level"]:
     """The constants to add to each common φ, then to each common ψ, by least squares.
@@ -213,10 +250,12 @@ def common_levels(
         above: constant that every receiver needs beyond the common shapes [1/time unit].
         reached: sum of its weights from the senders that share a ψ.
         update: which φ is its own.
+        heard: 1 for the receivers that are to be reached, 0 for others.
         shard: whose receivers these are; the functions are those of all shards.
     """
     types = int(shard.all_gather(update).max()) + 1
-    columns = torch.cat([torch.nn.functional.one_hot(update, types), reached], 1)
+    own = torch.nn.functional.one_hot(update, types) * heard
+    columns = torch.cat([own, reached], 1)
     normal = shard.all_reduce(columns.T @ columns)
     moment = shard.all_reduce(columns.T @ above)
     scale = normal.diagonal().clamp_min(1e-300).rsqrt()

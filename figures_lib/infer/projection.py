@@ -633,10 +633,14 @@ def best_windows(
     Residuals are compared by generalised cross-validation, which counts the unknowns; of those
     that leave about as little as the best, the fewest windows are chosen.
     """
-    rows = data.modulated.nonzero()[:, 0]
+    groups = [group[data.modulated[group]] for group in estimate.receivers]
+    counts = torch.tensor([len(group) for group in groups], device=data.normal.device)
+    group = int(data.shard.all_reduce(counts).argmax())  # its ψ is that of all judges
+    rows = groups[group]
     rows = rows[torch.linspace(0, len(rows) - 1, min(JUDGES, len(rows))).round().long()]
     data = in_short_blocks(data, max(candidates))
-    table, positions = data.shard.all_gather(estimate.transfer[0]).double(), gathered(data)
+    table = data.shard.all_gather(estimate.transfer[group]).double()
+    positions = gathered(data)
     senders, left = Senders.of(positions, table), []
     for windows in candidates:
         changed, renewed = rewindow(data, estimate, windows)
@@ -670,6 +674,23 @@ def solve_receivers(data: Data, estimate: Estimate, pools: Pools) -> Estimate:
             weights[rows], field[rows] = reduced.weights.float(), receivers.field.float()
             update[rows] = receivers.moved(reduced.own).update.float()
     return replace(estimate, connectivity=weights, update=update, field=field)
+
+
+def left_by(
+    data: Data,
+    estimate: Estimate,
+    table: Float[Tensor, "sender knot"],
+    rows: Int[Tensor, " row"],
+) -> Float[Tensor, " row"]:
+    """Squared residual of receivers if this were ψ: W, φ and Ω of each are solved for anew."""
+    data = in_short_blocks(data, data.windows)
+    positions, left = gathered(data), table.new_empty(len(rows))
+    senders, modulated = Senders.of(positions, table), data.modulated[rows]
+    for kind in (modulated, ~modulated):
+        for place in kind.nonzero()[:, 0].split(TOGETHER):
+            receivers = Receivers.of(data, positions, estimate, rows[place], True)
+            left[place] = _settled(receivers, senders)[1].loss
+    return left
 
 
 def _settled(receivers: Receivers, senders: Senders) -> tuple[Receivers, Reduced]:
