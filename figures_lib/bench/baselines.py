@@ -119,18 +119,21 @@ def additive(recording: Recording) -> Estimate:
     def features(x: Array) -> Array:
         scaled = np.clip((x - mean) / scale, -REACH, REACH)
         each = [np.asarray(basis.compute_features(column)) for column in scaled.T]
-        return np.concatenate(each, 1).astype(np.float32)
+        return np.concatenate(each, 1)
 
     terms, spread = features(fitted.x), fitted.slope.std(0) + 1e-12
+    # orthonormal combinations of the features: the solver would hardly converge otherwise
+    combined, factor = np.linalg.qr(terms)
     model = nemos.glm.PopulationGLM(
         observation_model="Gaussian",
         regularizer="Ridge",
         regularizer_strength=1e-6,
         solver_name="LBFGS",
-        solver_kwargs={"maxiter": 2000},
     )
-    model.fit(terms, (fitted.slope / spread).astype(np.float32))
-    coefficients = np.asarray(model.coef_) * spread  # one row per spline
+    size = len(terms) ** 0.5  # makes the mean square of every feature 1
+    model.fit(combined * size, fitted.slope / spread)
+    solution = np.linalg.lstsq(factor, np.asarray(model.coef_, float) * size, rcond=1e-9)[0]
+    coefficients, offset = solution * spread, np.asarray(model.intercept_) * spread
     weights = [
         slopes(fitted.x[:, j], terms[:, own]) @ coefficients[own]
         for j in range(len(mean))
@@ -138,7 +141,7 @@ def additive(recording: Recording) -> Estimate:
     ]
     return Estimate(
         torch.from_numpy(np.stack(weights, 1)).double(),
-        lambda x: np.asarray(model.predict(features(x))) * spread,
+        lambda x: features(x) @ coefficients + offset,
     )
 
 
