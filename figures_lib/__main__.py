@@ -74,12 +74,14 @@ def command_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     run = commands.add_parser("run", help="execute all notebooks of Figure 3 into a folder")
     run.set_defaults(command=lambda options: _commands().run(options))
-    only = commands.add_parser("infer", help="only infer; under torchrun, on all processes")
+    only = commands.add_parser("infer", help="only infer, also from a recording of one's own")
     only.set_defaults(command=lambda options: _commands().infer(options))
     others = commands.add_parser("baselines", help="compare with what people use today")
     others.set_defaults(command=lambda options: _commands().baselines(options))
     for one in (run, only, others):
-        one.add_argument("--config", required=True, help="experiment, e.g. config/fig3.yaml")
+        one.add_argument(
+            "--config", required=one is not only, help="experiment, e.g. config/fig3.yaml"
+        )
         one.add_argument(
             "-p",
             dest="overrides",
@@ -88,7 +90,13 @@ def command_parser() -> argparse.ArgumentParser:
             metavar="KEY=VALUE",
             help="override a dotted key, e.g. simulation.noise=0.5 (repeatable)",
         )
-        one.add_argument("--out", required=True, type=_folder, help="folder of the results")
+        one.add_argument(
+            "--out", required=one is not only, type=_folder, help="folder of the results"
+        )
+    only.add_argument("--recording", metavar="FILE", help="infer from this, without simulation")
+    only.add_argument(
+        "--describe", metavar="FILE", help="say what is understood of a recording"
+    )
     sweep = commands.add_parser("sweep", help="run a parameter study on dask.distributed")
     sweep.add_argument("sweep", metavar="SWEEP.yaml", help="see config/sweeps/")
     sweep.add_argument("--out", required=True, type=_folder, help="folder of the results")

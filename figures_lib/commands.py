@@ -16,6 +16,7 @@ from figures_lib.model.inferred import SweepReport
 from figures_lib.paths import find_input
 from figures_lib.runs.files import exclusive, write_json, writing
 from figures_lib.runs.notebooks import execute_notebooks, summarise
+from figures_lib.runs.own import open_recording
 from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import Run, open_run
 from figures_lib.runs.site import build_site, check_place
@@ -42,7 +43,35 @@ def _opened(options: Namespace) -> tuple[Run, dict[str, Any]]:
 
 
 def infer(options: Namespace) -> None:
-    """Simulate and infer; under torchrun, on all processes."""
+    """Infer, from a simulation or from a recording of one's own."""
+    if options.describe is not None:
+        overrides = dict(_assignment(text) for text in options.overrides)
+        own = open_recording(options.describe, config=options.config, overrides=overrides)
+        print("\n".join(own.opened.description))
+    elif options.out is None:
+        raise ConfigError("--out: required; name the folder of the results")
+    elif options.recording is not None:
+        _infer_own(options)
+    elif options.config is None:
+        raise ConfigError("--config: required, unless --recording names a file")
+    else:
+        _infer_simulation(options)
+
+
+def _infer_own(options: Namespace) -> None:
+    overrides = dict(_assignment(text) for text in options.overrides)
+    own = open_recording(options.recording, options.out, options.config, overrides)
+    for line in own.opened.description:
+        say(line)
+    with exclusive(options.out), writing(options.out):
+        model = own.results(lambda sweep: say(_sweep_line(sweep)))
+    for reason in model.diagnosis.reasons:
+        print(f"not trusted: {reason}")
+    print(f"weights: {options.out / 'connectivity.csv'}")
+
+
+def _infer_simulation(options: Namespace) -> None:
+    """Under torchrun, on all processes."""
     opened, _ = _opened(options)
     with joined(opened.device) as shard:
         if shard.rank > 0:

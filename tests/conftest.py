@@ -89,7 +89,10 @@ def small():
 
 
 PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowest first
-    "batch": ("batch", "scheduling", "jobs", "studies", "experiments", "cli"),
+    "batch": (
+        *("batch", "scheduling", "jobs", "studies", "experiments", "cli"),
+        "own_recording",
+    ),
     "crash": ("crash", "pipeline", "bad_input"),
     "science": (
         *("inference", "shards", "inference_steps", "simulator", "cost", "config_space"),

@@ -172,7 +172,7 @@ def modules() -> dict[str, Path]:
     return {
         name: path
         for name, path in found.items()
-        if name not in ("figures_lib", "figures_lib.__main__")
+        if name not in ("figures_lib", "figures_lib.__main__", "figures_lib.commands")
     }
 
 

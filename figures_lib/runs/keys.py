@@ -25,6 +25,7 @@ ENTRY = {  # module whose imports are the code of a stage
     "infer": f"{PACKAGE}.infer.algorithm",
     "score": f"{PACKAGE}.score.scoring",
     "benchmark": f"{PACKAGE}.bench.benchmark",
+    "read": f"{PACKAGE}.recordings.reading",
 }
 
 

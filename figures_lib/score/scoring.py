@@ -131,11 +131,8 @@ def score(
         "connectivity.slope": slope,
         "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
         "types.accuracy": accuracy,
-        "types.n_found": model.types_found,
         "phi.max_error": worst_error(update_true, update_learned),
         "psi.max_error": worst_error(transfer_true, transfer_learned),
-        "loss.final": final_loss(recording, model),
-        "external_input.windows": model.windows,
     }
     metrics |= score_edges(connectivity_true, learned, model.diagnosis)
     spectra = spectrum(connectivity_true, learned)
@@ -148,16 +145,7 @@ def score(
         ratio = scale / learned_scale
         metrics |= elsewhere(recording, model, other, cluster_of_type, ratio)
     metrics |= _describe(recording, truth, model, type_of_cluster)
-    metrics |= identifiability(recording)
-    evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}
-    metrics |= {
-        "inference.method": model.method,
-        "diagnosis.trusted": model.diagnosis.trusted,
-        "diagnosis.reasons": list(model.diagnosis.reasons),
-        **{f"diagnosis.{name}": value for name, value in evidence.items()},
-        "diagnosis.expected_r2": model.diagnosis.expected_r2,
-        "diagnosis.saturated": list(model.diagnosis.saturated),
-    }
+    metrics |= without_truth(recording, model)
     return Scores(
         metrics,
         connectivity_true,
@@ -176,6 +164,23 @@ def score(
         drifted.learned,
         drifted.neurons,
     )
+
+
+def without_truth(recording: Recording, model: Model) -> dict[str, Any]:
+    """The metrics that need no truth: what was found, and what speaks for and against it."""
+    evidence = {one.name: getattr(model.diagnosis, one.name) for one in fields(Evidence)}
+    return {
+        "types.n_found": model.types_found,
+        "loss.final": final_loss(recording, model),
+        "external_input.windows": model.windows,
+        **identifiability(recording),
+        "inference.method": model.method,
+        "diagnosis.trusted": model.diagnosis.trusted,
+        "diagnosis.reasons": list(model.diagnosis.reasons),
+        **{f"diagnosis.{name}": value for name, value in evidence.items()},
+        "diagnosis.expected_r2": model.diagnosis.expected_r2,
+        "diagnosis.saturated": list(model.diagnosis.saturated),
+    }
 
 
 def gauge_free_r2(

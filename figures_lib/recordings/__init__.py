@@ -1,0 +1,1 @@
+"""A recording of one's own: files of several formats, one meaning."""

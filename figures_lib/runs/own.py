@@ -1,0 +1,170 @@
+"""The inference from a recording of one's own: no simulation, no truth.
+
+The model is kept under the hash of the file, the settings and the code, as the stages of
+:mod:`figures_lib.runs.run` are.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow
+import pyarrow.csv
+import torch
+from safetensors.torch import save_file
+
+from figures_lib.errors import ConfigError, InferenceError
+from figures_lib.infer.algorithm import infer
+from figures_lib.model.inferred import Model, SweepReport
+from figures_lib.paths import find_input, user_path
+from figures_lib.recordings.reading import Opened, open_file
+from figures_lib.recordings.settings import Analysis, load_analysis
+from figures_lib.runs.files import file_digest, part_of, write_json
+from figures_lib.runs.keys import code_version, digest
+from figures_lib.runs.provenance import machine
+from figures_lib.runs.run import LAST_GOOD
+from figures_lib.runs.stages import keep, read_record
+from figures_lib.score.scoring import without_truth
+from figures_lib.yaml_file import read_overrides
+
+
+@dataclass(frozen=True)
+class OwnRun:
+    """A recording, how it is analysed, and the folder of the results.
+
+    Attributes:
+        analysis: the settings.
+        file: of the recording.
+        out: folder of ``connectivity.csv``, ``metrics.json`` and ``provenance.json``.
+    """
+
+    analysis: Analysis
+    file: Path
+    out: Path
+
+    @cached_property
+    def opened(self) -> Opened:
+        """The recording and what was understood of the file.
+
+        Raises:
+            ConfigError: the file cannot be used.
+        """
+        return open_file(self.file, self.analysis.recording)
+
+    @property
+    def device(self) -> str:
+        """Where to compute: ``cpu`` or ``cuda``.
+
+        Raises:
+            ConfigError: the settings name a GPU, but there is none.
+        """
+        if self.analysis.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        if self.analysis.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("device: 'cuda' needs a GPU, but none is available; use 'auto'")
+        return self.analysis.device
+
+    @cached_property
+    def folder(self) -> Path:
+        """The folder of the model."""
+        key = digest(
+            file_digest(self.file),
+            self.analysis.recording.model_dump(),
+            self.analysis.learner.model_dump(),
+            self.device,
+            code_version("read"),
+            code_version("infer"),
+        )
+        return self.out / "stages" / f"infer-{key}"
+
+    def infer(self, progress: Callable[[SweepReport], None] = lambda report: None) -> Model:
+        """The inferred model, computed unless it exists; see :meth:`Run.infer`."""
+        recording = self.opened.recording
+
+        def compute(folder: Path) -> None:
+            training = self.out / "training" / self.folder.name
+            try:
+                model = infer(recording, self.analysis.learner, self.device, progress, training)
+            except InferenceError as error:
+                if error.last_good is not None:
+                    part = part_of(self.out / LAST_GOOD)
+                    save_file(dict(error.last_good), part)
+                    part.replace(self.out / LAST_GOOD)
+                raise
+            model.save(folder)
+
+        return Model.load(keep(self.folder, compute))
+
+    def results(self, progress: Callable[[SweepReport], None] = lambda report: None) -> Model:
+        """Infer, and write the weights, the metrics and their origin."""
+        model, opened = self.infer(progress), self.opened
+        write_connectivity(self.out / "connectivity.csv", model, opened.names)
+        record = read_record(self.folder)
+        metrics = {
+            **without_truth(opened.recording, model),
+            "time.infer_s": record["seconds"],
+            "memory.peak_bytes": record["peak_bytes"],
+            "device": self.device,
+            "profile": "own",
+            "seed": self.analysis.seed,
+            "config_hash": digest(self.analysis.model_dump()),
+        }
+        known = {key: None if value != value else value for key, value in metrics.items()}
+        write_json(self.out / "metrics.json", known)
+        about = {
+            "recording": self.file.name,
+            "sha256": file_digest(self.file),
+            "understood": list(opened.description),
+            "config": self.analysis.model_dump(mode="json"),
+            **machine(),
+        }
+        write_json(self.out / "provenance.json", about)
+        return model
+
+
+def write_connectivity(path: Path, model: Model, names: tuple[str, ...]) -> None:
+    """Write all weights as a table with the columns from, to and weight.
+
+    The weight is W*_ij, ψ* having the largest magnitude 1; it holds the gain, unless that is
+    known.
+    """
+    weights = model.gnn.connectivity.detach()
+    to, sender = (~torch.eye(len(weights), dtype=torch.bool)).nonzero(as_tuple=True)
+    labels = pyarrow.array(names)
+    table = pyarrow.table(
+        {
+            "from": labels.take(pyarrow.array(sender.numpy())),
+            "to": labels.take(pyarrow.array(to.numpy())),
+            "weight": weights[to, sender].numpy(),
+        }
+    )
+    part = part_of(path)
+    pyarrow.csv.write_csv(table, part)
+    part.replace(path)
+
+
+def open_recording(
+    file: str | Path,
+    out: str | Path | None = None,
+    config: str | Path | None = None,
+    overrides: Mapping[str, Any] | str | None = None,
+) -> OwnRun:
+    """Open a recording of one's own.
+
+    Args:
+        file: .npz, .npy, .csv or .parquet; see :mod:`figures_lib.recordings.files`.
+        out: folder of the results; by default ``runs/NAME`` in the working directory.
+        config: YAML file with settings of the analysis.
+        overrides: dotted keys and values that replace those of the file; text is read as YAML.
+
+    Raises:
+        ConfigError: a setting cannot be used.
+    """
+    path = find_input(file)
+    settings = load_analysis(
+        None if config is None else find_input(config), read_overrides(overrides)
+    )
+    folder = Path("runs") / path.stem if out is None else user_path(out)
+    return OwnRun(settings, path, folder.absolute())

@@ -1,0 +1,284 @@
+"""A recording of one's own: every format, what is understood, and what is refused."""
+
+import csv
+import json
+import zipfile
+
+import numpy as np
+import pyarrow
+import pyarrow.csv
+import pyarrow.parquet
+import pytest
+
+import figures_lib as fl
+from figures_lib.__main__ import main
+from figures_lib.errors import ConfigError
+from figures_lib.recordings.files import READERS
+from figures_lib.recordings.reading import open_file
+from figures_lib.recordings.settings import FileSettings, load_analysis
+
+RATE = FileSettings(sampling_rate=20.0)
+TOTAL, COUNT = 60, 4
+
+
+@pytest.fixture
+def activity():
+    return np.random.default_rng(0).normal(size=(TOTAL, COUNT)).astype(np.float32)
+
+
+def npz(folder, **arrays):
+    np.savez(folder / "r.npz", **arrays)
+    return folder / "r.npz"
+
+
+def table(activity, **more):
+    columns = {f"cell {k}": activity[:, k] for k in range(COUNT)}
+    return pyarrow.table({**more, **columns})
+
+
+def test_every_format_gives_the_same_recording(tmp_path, activity):
+    times = np.arange(TOTAL) / 20
+    np.save(tmp_path / "r.npy", activity)
+    pyarrow.csv.write_csv(table(activity, time=times), tmp_path / "r.csv")
+    pyarrow.parquet.write_table(table(activity, time=times), tmp_path / "r.parquet")
+    npz(tmp_path, activity=activity, sampling_rate=20)
+    assert {f"r{suffix}" for suffix in READERS} == {path.name for path in tmp_path.iterdir()}
+    first = open_file(tmp_path / "r.npz", FileSettings())
+    assert np.array_equal(first.recording.activity, activity[:-1])
+    expected = np.diff(activity, axis=0) * 20
+    assert np.allclose(first.recording.derivative, expected, rtol=1e-5)
+    assert first.recording.time_step == 0.05 and first.names == ("0", "1", "2", "3")
+    for suffix in READERS:
+        settings = RATE if suffix == ".npy" else FileSettings()
+        one = open_file(tmp_path / f"r{suffix}", settings)
+        assert np.allclose(one.recording.activity, activity[:-1])
+        assert np.allclose(one.recording.derivative, expected, atol=1e-3)
+        if suffix in (".csv", ".parquet"):
+            assert one.names == ("cell 0", "cell 1", "cell 2", "cell 3")
+
+
+def test_no_difference_crosses_a_gap(tmp_path, activity):
+    """Gaps are those of the time stamps, between sessions, and where a sample is missing."""
+    times = np.arange(TOTAL) / 20
+    times[30:] += 1
+    activity[10, 2] = np.nan
+    session = np.repeat([7, 3], [45, 15])
+    path = npz(tmp_path, activity=activity, times=times, session=session)
+    opened = open_file(path, FileSettings())
+    lost = {9, 10, 29, 44, 59}
+    assert {*range(TOTAL)} - {*opened.frames.tolist()} == lost
+    assert opened.recording.time_step == pytest.approx(0.05)
+    expected = (activity[1:] - activity[:-1])[opened.frames] * 20
+    assert np.allclose(opened.recording.derivative, expected, rtol=1e-4)
+    text = "\n".join(opened.description)
+    assert "sessions: 2; gaps: 3; frames used: 55 of 60" in text
+    assert "missing samples: 1 (2)" in text
+
+
+def test_a_derivative_of_the_file_needs_no_differences(tmp_path, activity):
+    path = npz(tmp_path, activity=activity, derivative=2 * activity, sampling_rate=20)
+    opened = open_file(path, FileSettings())
+    assert np.array_equal(opened.recording.derivative, 2 * activity)
+    assert len(opened.frames) == TOTAL
+
+
+def test_rows_may_be_neurons(tmp_path, activity):
+    path = npz(tmp_path, activity=activity.T, derivative=activity.T)
+    settings = RATE.model_copy(update={"layout": "neuron_by_time"})
+    assert np.array_equal(open_file(path, settings).recording.activity, activity)
+
+
+def test_positions_of_modulated_neurons_fill_a_square(tmp_path, activity):
+    positions = np.array([[10, 5], [30, 5], [20, 15], [99, 99]])
+    path = npz(
+        tmp_path,
+        activity=activity,
+        sampling_rate=20,
+        positions=positions,
+        modulated=[True, True, True, False],
+        gain=[10, 10, 10, 10],
+    )
+    recording = open_file(path, FileSettings()).recording
+    assert recording.positions[:3].tolist() == [[0, 0], [1, 0], [0.5, 0.5]]
+    assert recording.modulated.tolist() == [True, True, True, False]
+    assert recording.gain.tolist() == [10] * 4
+
+
+def test_silent_and_equal_neurons_are_named(tmp_path, activity):
+    activity[:, 1], activity[:, 3] = 2.0, activity[:, 0]
+    names = np.array(["a", "b", "c", "d"])
+    path = npz(tmp_path, activity=activity, sampling_rate=20, names=names)
+    text = open_file(path, FileSettings()).description
+    assert "neurons that never change: 1 (b)" in text
+    assert "neurons with equal activity: a = d" in text
+
+
+GOOD = {"sampling_rate": 20}
+WRONG = {
+    "no rate": ({"sampling_rate": None}, "no sampling rate"),
+    "rate of zero": ({"sampling_rate": 0}, "no positive number"),
+    "text as rate": ({"sampling_rate": "fast"}, "no positive number"),
+    "transposed": (lambda a: {"activity": a.T}, "recording.layout=neuron_by_time"),
+    "one neuron's trace": (lambda a: {"activity": a[:, 0]}, "give time × neuron"),
+    "an image stack": (lambda a: {"activity": a[None]}, "give time × neuron"),
+    "no neurons": (lambda a: {"activity": a[:, :0]}, "no neurons"),
+    "text": (lambda a: {"activity": a.astype(str)}, "give real numbers"),
+    "complex": (lambda a: {"activity": a + 1j}, "complex"),
+    "infinite": (lambda a: {"activity": np.where(a > 2, np.inf, a)}, "at frame"),
+    "constant": (lambda a: {"activity": np.ones_like(a)}, "ever changes"),
+    "all missing": (lambda a: {"activity": np.full_like(a, np.nan)}, "only 0 of 60 frames"),
+    "half missing": (
+        lambda a: {"activity": np.where(np.arange(TOTAL)[:, None] % 2, a, np.nan)},
+        "of 60 frames",
+    ),
+    "few frames": (lambda a: {"activity": a[:10]}, "at least 20"),
+    "another derivative": (lambda a: {"derivative": a[:-1]}, "one value for each"),
+    "uneven times": (
+        lambda a: {"times": np.sort(np.random.default_rng(1).random(TOTAL))},
+        "resample",
+    ),
+    "times that fall": (lambda a: {"times": -np.arange(TOTAL) / 20}, "do not rise"),
+    "too few times": (lambda a: {"times": np.arange(3)}, "one for each of 60 frames"),
+    "another rate": (lambda a: {"times": np.arange(TOTAL) / 30}, "correct one of them"),
+    "mixed sessions": (lambda a: {"session": np.arange(TOTAL) % 2}, "not consecutive"),
+    "three names": (lambda a: {"names": ["a", "b", "c"]}, "3 different ones"),
+    "equal names": (lambda a: {"names": ["a"] * 4}, "1 different ones"),
+    "positions in space": (lambda a: {"positions": np.zeros((4, 3))}, "(x, y) for 4"),
+    "modulated by half": (lambda a: {"modulated": np.full(4, 0.5)}, "write 0 or 1"),
+    "modulated nowhere": (lambda a: {"modulated": np.ones(4)}, "no positions"),
+    "modulated with gaps": (
+        lambda a: {
+            "modulated": np.ones(4),
+            "positions": np.eye(4)[:, :2],
+            "session": np.repeat([0, 1], 30),
+        },
+        "across gaps",
+    ),
+    "no gain": (lambda a: {"gain": np.zeros(4)}, "different from 0"),
+    "two tables": (lambda a: {"activity": None, "b": a, "c": a}, "2 tables"),
+}
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_a_wrong_file_is_refused_in_one_line(tmp_path, activity, capsys, what):
+    change, expected = WRONG[what]
+    arrays = {"activity": activity, **GOOD}
+    arrays |= change if isinstance(change, dict) else change(activity)
+    path = npz(tmp_path, **{key: value for key, value in arrays.items() if value is not None})
+    assert main(["infer", "--recording", str(path), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and "r.npz" in error and len(error.splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def damaged(name, content):
+    def write(folder):
+        (folder / name).write_bytes(content)
+        return folder / name
+
+    return write
+
+
+def pickled(folder):
+    np.save(folder / "p.npy", np.array([{}, {}], dtype=object), allow_pickle=True)
+    return folder / "p.npy"
+
+
+def encrypted(folder):
+    path = npz(folder, activity=np.zeros((30, 2)))
+    data = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        start = archive.infolist()[0].header_offset
+    data[start + 6] |= 1  # the flag of an encrypted member, there and in the directory
+    data[data.rindex(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(data)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (damaged("r.npz", b"PK\x03\x04 no archive"), "cannot be read"),
+        (damaged("r.npy", b"\x93NUMPY\x01\x00\xff\xff{"), "cannot be read"),
+        (damaged("r.parquet", b"PAR1"), "cannot be read"),
+        (damaged("r.csv", b"a,b\n1,2\n3\n"), "cannot be read"),
+        (damaged("r.csv", b"a,b\n1,2\n3,x\n"), "column 'b' holds string such as '2'"),
+        (damaged("r.csv", b"a,a\n1,2\n3,4\n"), "same name"),
+        (damaged("r.csv", b"time\n1\n2\n"), "no neurons"),
+        (damaged("r.xlsx", b"PK"), "unknown format; give a file of .npy, .npz"),
+        (lambda folder: folder / "absent.npz", "no such file"),
+        (pickled, "cannot be read"),
+        (encrypted, "cannot be read"),
+    ],
+)
+def test_a_damaged_file_is_refused_in_one_line(tmp_path, capsys, make, expected):
+    path = make(tmp_path)
+    assert main(["infer", "--describe", str(path), "-p", "recording.sampling_rate=2"]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--out", "x"], "--config: required, unless --recording"),
+        (["--recording", "r.npz"], "--out: required"),
+        (["--describe", "r.npz", "-p", "recording.rate=1"], "recording.rate: unknown key"),
+        (["--describe", "r.npz", "-p", "simulation.neurons=9"], "simulation: unknown key"),
+    ],
+)
+def test_a_wrong_command_is_refused_in_one_line(capsys, arguments, expected):
+    assert main(["infer", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert expected in error and len(error.splitlines()) == 1
+
+
+def test_a_file_is_described_before_anything_is_computed(tmp_path, activity, capsys):
+    path = npz(tmp_path, activity=activity, sampling_rate=20)
+    assert main(["infer", "--describe", str(path)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "r.npz: activity, 60 frames of 4 neurons"
+    assert said[1] == "sampling rate: 20 frames per time unit; 3 time units"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_settings_of_a_file_of_settings_are_read(tmp_path):
+    path = tmp_path / "own.yaml"
+    path.write_text("recording: {array: spikes}\ninference: {types: one}\n")
+    analysis = load_analysis(path, {"recording.sampling_rate": 3.0})
+    assert analysis.recording.array == "spikes" and analysis.recording.sampling_rate == 3
+    assert analysis.learner.inference.types == "one"
+    with pytest.raises(ConfigError, match=r"own.yaml: recording.layout: .* \(found 'rows'\)"):
+        load_analysis(path, {"recording.layout": "rows"})
+
+
+def test_weights_are_inferred_once_and_written_with_the_names(tmp_path, small, capsys):
+    """The simulated recording, given as a file, leads to the same weights."""
+    names = [f"cell {k}" for k in range(40)]
+    arrays = {"activity": small.recording.activity, "derivative": small.recording.derivative}
+    arrays |= {
+        name: getattr(small.recording, name) for name in ("positions", "modulated", "gain")
+    }
+    path = npz(tmp_path, names=names, sampling_rate=100, **arrays)
+    learner = small.experiment.learner
+    sections = ("inference", "graph_network", "field_network", "training")
+    settings = {name: getattr(learner, name).model_dump() for name in sections}
+    out = tmp_path / "out"
+    own = fl.open_recording(path, out, overrides={**settings, "seed": learner.seed})
+    reports = []
+    model = own.results(reports.append)
+    expected = small.model.gnn.connectivity.detach()
+    assert np.allclose(model.gnn.connectivity.detach(), expected, atol=1e-4)
+    with (out / "connectivity.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 40 * 39 and rows[0].keys() == {"from", "to", "weight"}
+    assert (rows[0]["from"], rows[0]["to"]) == ("cell 1", "cell 0")
+    assert float(rows[0]["weight"]) == pytest.approx(float(expected[0, 1]), abs=1e-4)
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["types.n_found"] == 2 and metrics["profile"] == "own"
+    assert not {"connectivity.r2", "types.accuracy", "external_input.r2"} & metrics.keys()
+    about = json.loads((out / "provenance.json").read_text())
+    assert about["recording"] == "r.npz" and str(tmp_path) not in json.dumps(about)
+    count = len(reports)
+    own.results(reports.append)
+    assert len(reports) == count  # nothing was computed again
