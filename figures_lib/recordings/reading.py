@@ -44,7 +44,7 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
     it is the last before a gap. Without a derivative in the file, finite differences are taken.
 
     Args:
-        path: of the file, see :data:`figures_lib.recordings.files.READERS`.
+        path: of the file; its suffix names the reader.
         settings: what the file does not say.
 
     Raises:

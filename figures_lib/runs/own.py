@@ -80,7 +80,10 @@ class OwnRun:
         return self.out / "stages" / f"infer-{key}"
 
     def infer(self, progress: Callable[[SweepReport], None] = lambda report: None) -> Model:
-        """The inferred model, computed unless it exists; see :meth:`Run.infer`."""
+        """The inferred model, computed unless it exists.
+
+        If inference diverges, the last good estimate is kept in ``last_good.safetensors``.
+        """
         recording = self.opened.recording
 
         def compute(folder: Path) -> None:
