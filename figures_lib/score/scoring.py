@@ -53,7 +53,7 @@ class Scores:
         type_of_cluster: the true type that is most common in each found type.
         eigenvalues_true: real and imaginary part of those of W; none of large networks.
         eigenvalues_learned: those of W*.
-        alignment: |⟨v, v*⟩| of leading eigenvectors, see
+        alignment: magnitude of ``⟨v, v*⟩`` of leading eigenvectors, see
             :class:`~figures_lib.score.spectrum.Spectrum`.
         drift: R² of a roll-out at every frame, see :class:`~figures_lib.score.rollout.Drift`.
         rolled_true: activity of some neurons of it, of the true network.

@@ -25,9 +25,9 @@ class Spectrum:
     Attributes:
         true: real and imaginary part of each; none for networks that are too large.
         learned: the same of W*.
-        alignment: |⟨v, v*⟩| of the leading true eigenvectors v, of length 1, with those of W*
-            whose eigenvalues are nearest to theirs; the largest eigenvalue first. Of a
-            conjugate pair only one is among them.
+        alignment: magnitude of ``⟨v, v*⟩`` of the leading true eigenvectors v, of length 1,
+            with those of the learned matrix whose eigenvalues are nearest to theirs; the
+            largest eigenvalue first. Of a conjugate pair only one is among them.
     """
 
     true: Float[Tensor, "eigenvalue 2"]
