@@ -164,7 +164,7 @@ def test_every_number_has_the_command_that_regenerates_it(
 
 
 def modules() -> dict[str, Path]:
-    """Every module and package of the library but its face and its commands, by its name."""
+    """Every module and package of the library but its face and its command line, by its name."""
     found = {}
     for path in (ROOT / "figures_lib").glob("**/*.py"):
         parts = path.relative_to(ROOT).with_suffix("").parts
@@ -172,7 +172,7 @@ def modules() -> dict[str, Path]:
     return {
         name: path
         for name, path in found.items()
-        if name not in ("figures_lib", "figures_lib.__main__", "figures_lib.commands")
+        if name not in ("figures_lib", "figures_lib.__main__")
     }
 
 
