@@ -164,7 +164,7 @@ def test_every_number_has_the_command_that_regenerates_it(
 
 
 def modules() -> dict[str, Path]:
-    """Every module and package of the library but its face and its command line, by its name."""
+    """Every module and package of the library but its face and command line, by its name."""
     found = {}
     for path in (ROOT / "figures_lib").glob("**/*.py"):
         parts = path.relative_to(ROOT).with_suffix("").parts
