@@ -1,6 +1,6 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
-# make figure FIG=s7                one figure of the paper, with its page: 2, 3, s3, s5 … s8, s10 … s14
+# make figure FIG=s7                one figure of the paper, all seeds: 2, 3, s3, s5 … s8, s10 … s14
 # make paper                        all of them but those that take too long, one seed each
 # make collect                      take what these have found into the book
 # make results                      the long studies whose results come with the book: hours
@@ -47,7 +47,6 @@ study-%: $(READY)
 figure: $(READY)
 	@test -f "config/figures/$(NAME).yaml" || { echo "FIG=$(FIG) is unknown; use one of $(FIGURES)" >&2; exit 2; }
 	$(MAKE) figure-$(NAME)
-	$(MAKE) book
 
 # figures have their stages in common: S3, S5 and S6 are of the recordings of Figure 2
 figure-%: $(READY)
@@ -58,7 +57,6 @@ figure-%: $(READY)
 
 paper: $(READY)
 	for name in $(filter-out $(LONG),$(FIGURES)); do $(MAKE) figure-$$name SEEDS=1 || exit 1; done
-	$(MAKE) book
 	@echo "left out: $(LONG), and the other seeds; make figure FIG=$(LONG), make figure FIG=s7 and so on run them"
 
 collect: $(READY)
