@@ -223,14 +223,7 @@ class Experiment(Section, Generic[NeuronType]):
     @property
     def learner(self) -> Learner:
         """The part that inference may read; ``seed`` falls back on that of the experiment."""
-        own = self.inference.seed
-        return Learner(
-            inference=self.inference,
-            graph_network=self.graph_network,
-            field_network=self.field_network,
-            training=self.training,
-            seed=self.seed if own is None else own,
-        )
+        return Learner.of(self)
 
 
 def input_files(experiment: Experiment) -> dict[str, str]:

@@ -1,6 +1,6 @@
 """The settings of an inference: the sections of a configuration that it may read."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Protocol, runtime_checkable
 
 from pydantic import Field
 
@@ -143,6 +143,22 @@ class Training(Section):
     checks: PositiveInt = 40
 
 
+@runtime_checkable
+class LearnerSections(Protocol):
+    """Settings that hold those of an inference, among others."""
+
+    @property
+    def inference(self) -> Inference: ...  # noqa: D102
+    @property
+    def graph_network(self) -> GraphNetwork: ...  # noqa: D102
+    @property
+    def field_network(self) -> FieldNetwork: ...  # noqa: D102
+    @property
+    def training(self) -> Training: ...  # noqa: D102
+    @property
+    def seed(self) -> int: ...  # noqa: D102
+
+
 class Learner(Section):
     """How to infer: everything that inference receives besides the recording.
 
@@ -161,3 +177,18 @@ class Learner(Section):
     field_network: FieldNetwork = FieldNetwork()
     training: Training = Training()
     seed: Seed = 0
+
+    @classmethod
+    def of(cls, settings: LearnerSections) -> "Learner":
+        """The part of some settings that inference may read.
+
+        ``seed`` falls back on that of the settings.
+        """
+        own = settings.inference.seed
+        return cls(
+            inference=settings.inference,
+            graph_network=settings.graph_network,
+            field_network=settings.field_network,
+            training=settings.training,
+            seed=settings.seed if own is None else own,
+        )

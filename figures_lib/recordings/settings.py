@@ -52,14 +52,7 @@ class Analysis(Section):
     @property
     def learner(self) -> Learner:
         """The part that inference reads."""
-        own = self.inference.seed
-        return Learner(
-            inference=self.inference,
-            graph_network=self.graph_network,
-            field_network=self.field_network,
-            training=self.training,
-            seed=self.seed if own is None else own,
-        )
+        return Learner.of(self)
 
 
 def load_analysis(

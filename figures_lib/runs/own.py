@@ -13,9 +13,8 @@ from typing import Any
 import pyarrow
 import pyarrow.csv
 import torch
-from safetensors.torch import save_file
 
-from figures_lib.errors import ConfigError, InferenceError
+from figures_lib.errors import InferenceError
 from figures_lib.infer.algorithm import infer
 from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.paths import find_input, user_path
@@ -24,7 +23,7 @@ from figures_lib.recordings.settings import Analysis, load_analysis
 from figures_lib.runs.files import file_digest, part_of, write_json
 from figures_lib.runs.keys import code_version, digest
 from figures_lib.runs.provenance import machine
-from figures_lib.runs.run import LAST_GOOD
+from figures_lib.runs.run import LAST_GOOD, checked_device, keep_last_good, without_nan
 from figures_lib.runs.stages import keep, read_record
 from figures_lib.score.scoring import without_truth
 from figures_lib.yaml_file import read_overrides
@@ -60,11 +59,7 @@ class OwnRun:
         Raises:
             ConfigError: the settings name a GPU, but there is none.
         """
-        if self.analysis.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        if self.analysis.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device: 'cuda' needs a GPU, but none is available; use 'auto'")
-        return self.analysis.device
+        return checked_device(self.analysis.device)
 
     @cached_property
     def folder(self) -> Path:
@@ -91,10 +86,7 @@ class OwnRun:
             try:
                 model = infer(recording, self.analysis.learner, self.device, progress, training)
             except InferenceError as error:
-                if error.last_good is not None:
-                    part = part_of(self.out / LAST_GOOD)
-                    save_file(dict(error.last_good), part)
-                    part.replace(self.out / LAST_GOOD)
+                keep_last_good(error, self.out / LAST_GOOD)
                 raise
             model.save(folder)
 
@@ -114,8 +106,7 @@ class OwnRun:
             "seed": self.analysis.seed,
             "config_hash": digest(self.analysis.model_dump()),
         }
-        known = {key: None if value != value else value for key, value in metrics.items()}
-        write_json(self.out / "metrics.json", known)
+        write_json(self.out / "metrics.json", without_nan(metrics))
         about = {
             "recording": self.file.name,
             "sha256": file_digest(self.file),

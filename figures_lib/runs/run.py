@@ -103,10 +103,7 @@ class Run:
                 model = infer(recording, learner, self.device, progress, self._training)
                 model.save(folder)
             except InferenceError as error:
-                if error.last_good is not None:
-                    part = part_of(last_good)
-                    save_file(dict(error.last_good), part)
-                    part.replace(last_good)
+                keep_last_good(error, last_good)
                 raise
             computed.append(folder)
 
@@ -166,16 +163,7 @@ class Run:
         Raises:
             ConfigError: the configuration names a GPU, but there is none.
         """
-        if self._device_name == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("device: 'cuda' needs a GPU, but none is available; use 'auto'")
-        return self._device_name
-
-    @property
-    def _device_name(self) -> str:
-        """As ``device``, but unchecked: this machine may only plan runs for others."""
-        if self.experiment.device == "auto":
-            return "cuda" if torch.cuda.is_available() else "cpu"
-        return self.experiment.device
+        return checked_device(self.experiment.device)
 
     @property
     def finished(self) -> bool:
@@ -191,7 +179,7 @@ class Run:
     @cached_property
     def keys(self) -> Keys:
         """The keys of the stages, with the input files as they are at the first call."""
-        return keys_of(self.experiment, self._device_name)
+        return keys_of(self.experiment, device_of(self.experiment.device))
 
     def key(self, stage: str) -> str:
         """Hash of all that determines a stage: ``simulate``, ``infer`` or ``score``."""
@@ -209,9 +197,8 @@ class Run:
     def _metrics(
         self, scores: Mapping[str, Any], done: Mapping[str, Mapping[str, Any]]
     ) -> dict[str, Any]:
-        known = {key: None if value != value else value for key, value in scores.items()}
         return {
-            **known,  # JSON has no NaN, the score of a missing movie
+            **without_nan(scores),
             "time.simulate_s": done["simulate"]["seconds"],
             "time.infer_s": done["infer"]["seconds"],
             "time.total_s": sum(stage["seconds"] for stage in done.values()),
@@ -221,6 +208,41 @@ class Run:
             "seed": self.experiment.seed,
             "config_hash": self.config_hash,
         }
+
+
+def device_of(name: str) -> str:
+    """``cpu`` or ``cuda``; unchecked, because this machine may only plan runs for others."""
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    return name
+
+
+def checked_device(name: str) -> str:
+    """As :func:`device_of`.
+
+    Raises:
+        ConfigError: a GPU is named, but there is none.
+    """
+    device = device_of(name)
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device: 'cuda' needs a GPU, but none is available; use 'auto'")
+    return device
+
+
+def keep_last_good(error: InferenceError, path: Path) -> None:
+    """Write the last good estimate of an inference that diverged, if there is one."""
+    if error.last_good is not None:
+        part = part_of(path)
+        save_file(dict(error.last_good), part)
+        part.replace(path)
+
+
+def without_nan(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The metrics with None in place of NaN, such as the score of a missing movie.
+
+    JSON has no NaN.
+    """
+    return {key: None if value != value else value for key, value in metrics.items()}
 
 
 def open_run(
