@@ -36,7 +36,7 @@ def say(line: str) -> None:
 
 def _opened(options: Namespace) -> tuple[Run, dict[str, Any]]:
     """The run of the command line and its overrides, checked."""
-    overrides = dict(_assignment(text) for text in options.overrides)
+    overrides = _overrides(options)
     run = open_run(options.config, options.out.absolute(), overrides)
     run.check()
     return run, overrides
@@ -45,8 +45,9 @@ def _opened(options: Namespace) -> tuple[Run, dict[str, Any]]:
 def infer(options: Namespace) -> None:
     """Infer, from a simulation or from a recording of one's own."""
     if options.describe is not None:
-        overrides = dict(_assignment(text) for text in options.overrides)
-        own = open_recording(options.describe, config=options.config, overrides=overrides)
+        own = open_recording(
+            options.describe, config=options.config, overrides=_overrides(options)
+        )
         print("\n".join(own.opened.description))
     elif options.out is None:
         raise ConfigError("--out: required; name the folder of the results")
@@ -59,8 +60,8 @@ def infer(options: Namespace) -> None:
 
 
 def _infer_own(options: Namespace) -> None:
-    overrides = dict(_assignment(text) for text in options.overrides)
-    own = open_recording(options.recording, options.out, options.config, overrides)
+    settings = options.config, _overrides(options)
+    own = open_recording(options.recording, options.out, *settings)
     for line in own.opened.description:
         say(line)
     with exclusive(options.out), writing(options.out):
@@ -163,6 +164,11 @@ def bench(options: Namespace) -> None:
     with exclusive(place.parent, "--json", f".{place.name}.lock"):
         write_json(place, benchmark(plan, say))
     print(f"benchmark: {options.json}")
+
+
+def _overrides(options: Namespace) -> dict[str, Any]:
+    """The dotted keys of the command line and their values."""
+    return dict(_assignment(text) for text in options.overrides)
 
 
 def _assignment(text: str) -> tuple[str, Any]:

@@ -36,7 +36,7 @@ def experiments(rows: Sequence[Row]) -> Table:
                 _number(one["published_r2"], 3),
                 _over_seeds([row["connectivity.r2"] for row in same], 4),
                 _number(one["published_slope"], 2),
-                _over_seeds([row["connectivity.slope"] for row in same], 3, near=1.0),
+                _over_seeds([row["connectivity.slope"] for row in same], 3),
                 ", ".join(sorted({str(row["types.n_found"] or "none") for row in same})),
                 _pair([one[f"published_{where}.r2_{frame}"] for frame in (400, 800)]),
                 _pair([_median(same, f"{where}.r2_{frame}") for frame in (400, 800)]),
@@ -76,9 +76,9 @@ def _median(rows: Sequence[Row], key: str) -> float | None:
     return median(values) if values else None
 
 
-def _over_seeds(values: Sequence[float], digits: int, near: float = float("inf")) -> str:
-    """The median, and in brackets the value that is farthest from what it should be."""
-    worst = min(values) if near == float("inf") else max(values, key=lambda v: abs(v - near))
+def _over_seeds(values: Sequence[float], digits: int) -> str:
+    """The median, and in brackets the value that is farthest from 1, what it should be."""
+    worst = max(values, key=lambda value: abs(value - 1))
     return f"{median(values):.{digits}f} ({worst:.{digits}f})"
 
 

@@ -265,19 +265,13 @@ def converge(
         yield from _by_type(state, data, _everyone(data), learner, joint)
         return
     single = yield from kept(_by_neuron(state, learner, joint), state)
-    judge = prepare(
-        recording, single.data.axis, choice_frames(total), single.data.windows, device
-    )
-    alone = residual_by_run(judge, single.estimate)
+    alone = residual_by_run(_judging(recording, single, device), single.estimate)
     if learner.graph_network.transfer == "pair":
         groups = receiver_groups(state.data, state.estimate, settings.max_types)
         if groups is not None:
             apart = replace(state, estimate=groups)
             apart = yield from kept(_by_neuron(apart, learner, joint), apart)
-            judge = prepare(
-                recording, apart.data.axis, choice_frames(total), apart.data.windows, device
-            )
-            left = residual_by_run(judge, apart.estimate)
+            left = residual_by_run(_judging(recording, apart, device), apart.estimate)
             if left.sum() < alone.sum():
                 single, alone = apart, left
             else:
@@ -292,7 +286,7 @@ def converge(
             if state.estimate.loss > HOPELESS * max(single.estimate.loss, NEGLIGIBLE):
                 break
             state = yield from kept(rest, state)
-            judge = prepare(recording, fine, choice_frames(total), state.data.windows, device)
+            judge = _judging(recording, state, device)
             pooled_residual = residual_by_run(judge, state.estimate)
             least = alone if best is None else best[1]
             if not worse(pooled_residual, least, negligible=NEGLIGIBLE * judge.power):
@@ -304,6 +298,12 @@ def converge(
         yield replace(single, phase="alone")
     elif best[0] is not state:
         yield best[0]
+
+
+def _judging(recording: Recording, state: State, device: torch.device | str) -> Data:
+    """The frames that judge choices, on the knots and in the windows of a state."""
+    frames = choice_frames(len(recording.activity))
+    return prepare(recording, state.data.axis, frames, state.data.windows, device)
 
 
 def kept(states: Iterator[State], state: State) -> Generator[State, None, State]:

@@ -157,7 +157,8 @@ def collect(figures: Path, found: Mapping[str, list[Row]], book: Path) -> None:
             if row["seed"] == first:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(excerpt_file(figures / name, row[NAME]), target)
-    write_csv(table, sorted(rows, key=lambda row: names().index(row[FIGURE])))
+    order = names()
+    write_csv(table, sorted(rows, key=lambda row: order.index(row[FIGURE])))
     origins = read_json(about) if about.exists() else {}
     new = {name: read_json(figures / name / "provenance.json") for name in found}
     write_json(about, origins | new)
