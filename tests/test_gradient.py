@@ -2,6 +2,7 @@
 
 import copy
 import math
+import shutil
 from dataclasses import replace
 from typing import get_args
 
@@ -11,7 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError
-from figures_lib.infer import algorithm, gauge
+from figures_lib.infer import algorithm, gauge, gradient
 from figures_lib.infer.algorithm import METHODS, infer
 from figures_lib.infer.descent import Frames, judged, penalty, train
 from figures_lib.infer.event_log import event_log
@@ -209,6 +210,24 @@ def test_the_best_network_is_kept(planted, trained):
     course = train(network, frames, settings, 20, seed=3)
     assert min(one.loss for one in course.reports) > loss
     assert all(torch.equal(before[name], one) for name, one in network.state_dict().items())
+
+
+def test_the_fewest_types_that_explain_as_much_are_kept(
+    planted, trained, tmp_path, monkeypatch
+):
+    """Parted types explain everything as well, and are offered first."""
+    experiment, recording, truth = planted
+    shutil.copy(trained[2] / "alone.safetensors", tmp_path)
+    parted = 2 * truth.types + torch.arange(len(truth.types)) % 2
+    offered = [[parted], [truth.types], [torch.zeros_like(truth.types)]]
+    monkeypatch.setattr(gradient, "find_types", lambda *about: iter(offered))
+    monkeypatch.setattr(gradient, "TYPED", 8)
+    learner, phases = experiment.learner, []
+    _, state = gradient.by_gradient(
+        recording, learner, "cpu", lambda report: phases.append(report.phase), tmp_path
+    )
+    assert torch.equal(state.types, truth.types)
+    assert len(phases) == 2 * learner.training.checks  # nothing else was trained
 
 
 def test_a_diverging_training_says_so(planted):

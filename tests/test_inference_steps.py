@@ -16,6 +16,7 @@ from figures_lib.infer.unknowns import State
 from figures_lib.infer.windows import choose_windows
 from figures_lib.model.siren import window_centres
 from figures_lib.score.scoring import fit_line, gauge_free_r2, match_types, score
+from figures_lib.simulate.integrate import simulate
 
 
 @pytest.fixture
@@ -358,3 +359,22 @@ def test_the_other_parting_is_tried_where_the_likelier_one_is_refused(small, mon
     monkeypatch.setattr(algorithm, "find_types", lambda *_: iter([[wrong, right]]))
     last = list(converge(small.recording, small.experiment.learner))[-1]
     assert last.types is not None and torch.equal(last.types, right)
+
+
+def test_a_few_neurons_that_no_candidate_has_apart_become_a_type(monkeypatch):
+    """All neurons together pass as one type; what it leaves of six of them gives these away."""
+    experiment = load_experiment(TEST_CONFIG, {"simulation.type_shares": [6, 58]})
+    recording, truth = simulate(experiment)
+    judgements, judged = [], algorithm.worse
+
+    def lenient(*residuals, **limits):
+        judgements.append(judged(*residuals, **limits))
+        return len(judgements) > 1 and judgements[-1]
+
+    one = torch.zeros_like(truth.types)
+    monkeypatch.setattr(algorithm, "worse", lenient)
+    monkeypatch.setattr(algorithm, "HOPELESS", float("inf"))
+    monkeypatch.setattr(algorithm, "find_types", lambda *_: iter([[one]]))
+    last = list(converge(recording, experiment.learner))[-1]
+    assert judgements[1:] == [True]  # as one type they are explained worse than as two
+    assert torch.equal(last.types, truth.types)

@@ -15,6 +15,7 @@ from figures_lib.infer.neuron_types import (
     merged,
     parted,
     settled,
+    without_strays,
     worse,
 )
 from figures_lib.infer.pooling import Functions, share_functions
@@ -69,6 +70,39 @@ def test_strays_are_not_types():
     transfer = torch.tanh(X / (1.0 + 2 * types[:, None])) + 0.003 * noise(0, 80, KNOTS)
     transfer[5] += 0.3 * torch.cos(3 * X)  # a neuron whose function could not be learned
     assert torch.equal(candidates(-X.expand(80, -1), transfer)[0], types)
+
+
+def test_mergers_that_cost_less_than_the_errors_of_functions_tell_nothing():
+    """Costs of a training: the halves of four types differ, by less than its residual."""
+    path = [torch.arange(10) % count for count in range(10, 0, -1)]
+    costs = [8e-5, 9e-5, 1e-4, 6e-3, 7e-3, 8e-3, 9e-3, 0.5, 0.7, 17.0, 200.0]
+
+    def counts(negligible):
+        return [int(types.max()) + 1 for types in likely(path, costs, negligible)]
+
+    assert counts(0.0)[0] == 8 and 8 not in counts(0.01)
+    assert 4 in counts(0.01)
+
+
+def test_neurons_leave_a_type_that_explains_them_far_worse_than_they_do_themselves():
+    types = torch.arange(60) // 30
+    transfer = torch.tanh(X).expand(60, -1).clone()
+    transfer[:6] = torch.tanh(4 * X)
+    update, every = -X * (1.0 + types[:, None]), torch.ones(60, dtype=torch.double)
+    identity, visits = torch.eye(KNOTS, dtype=torch.double), torch.ones_like(transfer) / KNOTS
+    functions = Functions.of(update, transfer, visits, every, identity)
+
+    def apart(far, most=10):
+        left = every.clone()
+        left[far] = 100.0
+        return without_strays(functions, types, left, every, most)
+
+    parted = torch.where(torch.arange(60) < 6, 0, 1 + types)
+    assert torch.equal(apart(slice(0, 6)), parted)
+    assert torch.equal(apart(slice(0, 5)), parted)  # the sixth is like them
+    for few in (slice(0, 0), slice(0, 3), slice(0, 30)):  # none, strays, all of a type
+        assert apart(few) is None
+    assert apart(slice(0, 6), most=2) is None
 
 
 def test_functions_may_differ_by_less_than_the_residual():

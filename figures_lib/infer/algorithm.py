@@ -16,10 +16,11 @@ import math
 import time
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
-from jaxtyping import Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib.errors import InferenceError
@@ -31,8 +32,8 @@ from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording, diagnose
 from figures_lib.infer.examine import examine
 from figures_lib.infer.gradient import by_gradient
 from figures_lib.infer.heldout import choice_frames, sampled_frames
-from figures_lib.infer.neuron_types import find_types, worse
-from figures_lib.infer.pooling import home_groups, share_functions
+from figures_lib.infer.neuron_types import find_types, without_strays, worse
+from figures_lib.infer.pooling import functions_of, home_groups, share_functions
 from figures_lib.infer.projection import (
     LARGEST_NETWORK,
     affordable,
@@ -52,6 +53,7 @@ from figures_lib.infer.unknowns import (
     State,
     frames_per_sweep,
     prepare,
+    residual_by_neuron,
     residual_by_run,
     unexplained,
 )
@@ -63,6 +65,7 @@ from figures_lib.recording import Recording
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[SweepReport], None]
+Trial = Callable[[Int[Tensor, " sender"]], Iterator[State]]
 ROUNDS = 2  # of sweeps by type; the windows are chosen again before the second, longer one
 LONGER = 3  # times as many sweeps, at most, in the last round
 CHECKS = 5  # by held-out frames while the networks are trained on frames
@@ -234,8 +237,9 @@ def converge(
     Minimises Σ_t Σ_i (x'_i − φ_i(x_i) − Ω_i(t) Σ_j W_ij ψ_j(x_j))² with φ and ψ as tables and Ω
     constant in windows. First all neurons share one ψ, found by variable projection. Then each
     neuron has its own φ and ψ, and the windows of Ω are chosen. If neurons are alike, each type
-    has one φ and one ψ at last, provided that held-out frames are explained as well by them. If
-    one type is assumed, all neurons share both from the start. Where ψ may depend on the
+    has one φ and one ψ at last, provided that held-out frames are explained as well by them,
+    and those of a few among many become a type of their own if that explains far more. If one
+    type is assumed, all neurons share both from the start. Where ψ may depend on the
     receiver, groups of receivers are tried as well, and kept if they explain held-out frames
     better.
 
@@ -276,28 +280,94 @@ def converge(
                 single, alone = apart, left
             else:
                 yield single
-    best: tuple[State, Tensor] | None = None
     data = prepare(recording, fine, sampled, single.data.windows, device)
-    for alternatives in find_types(single.data, single.estimate, settings.max_types):
-        started = [_by_type(single, data, types, learner, joint) for types in alternatives]
+    trial = partial(_by_type, single, data, learner=learner, joint=joint)
+    judging = partial(_judging, recording, device=device)
+    pooled = yield from _likely_types(single, alone, trial, judging, settings.max_types)
+    if pooled is None:
+        yield replace(single, phase="alone")
+    else:
+        yield from _with_small_types(single, pooled, trial, judging, settings.max_types)
+
+
+def _likely_types(
+    single: State,
+    alone: Float[Tensor, " run"],
+    trial: Trial,
+    judging: Callable[[State], Data],
+    most: int,
+) -> Generator[State, None, State | None]:
+    """The likeliest types that explain held-out frames as well as every neuron by itself.
+
+    Args:
+        single: every neuron has its own functions.
+        alone: what these leave of the frames that judge.
+        trial: the states in which given types share their functions.
+        judging: the frames that judge a state.
+        most: types.
+
+    Returns:
+        The last state of these types; none if no types pass.
+    """
+    best: tuple[State, Tensor] | None = None
+    for alternatives in find_types(single.data, single.estimate, most):
+        started = [trial(types) for types in alternatives]
         begun = [(next(states), states) for states in started]
         for state, rest in sorted(begun, key=lambda one: one[0].estimate.loss):
             yield state
             if state.estimate.loss > HOPELESS * max(single.estimate.loss, NEGLIGIBLE):
                 break
             state = yield from kept(rest, state)
-            judge = _judging(recording, state, device)
-            pooled_residual = residual_by_run(judge, state.estimate)
+            judge = judging(state)
+            left = residual_by_run(judge, state.estimate)
             least = alone if best is None else best[1]
-            if not worse(pooled_residual, least, negligible=NEGLIGIBLE * judge.power):
-                best = state, pooled_residual
+            if not worse(left, least, negligible=NEGLIGIBLE * judge.power):
+                best = state, left
                 break
         if best is not None and best[1].sum() < CLEARLY * alone.sum():
             break
-    if best is None:
-        yield replace(single, phase="alone")
-    elif best[0] is not state:
-        yield best[0]
+    return None if best is None else best[0]
+
+
+def _with_small_types(
+    single: State,
+    state: State,
+    trial: Trial,
+    judging: Callable[[State], Data],
+    most: int,
+) -> Iterator[State]:
+    """Part types whose functions are wrong for a few of their neurons.
+
+    Held-out frames of all neurons together hardly notice these; their own do. What is parted
+    has to explain all frames better by more than chance. The last state is the best.
+
+    Args:
+        single: every neuron has its own functions.
+        state: types share them.
+        trial: the states in which given types share their functions.
+        judging: the frames that judge a state.
+        most: types.
+    """
+    shard = single.data.shard
+    judge = judging(single)
+    alone = shard.all_gather(residual_by_neuron(judge, single.estimate))
+    alone = alone.clamp_min(NEGLIGIBLE * judge.power / shard.neurons)
+    functions = functions_of(single.data, single.estimate)
+    tried = state
+    while True:
+        assert state.types is not None
+        judge = judging(state)
+        left = shard.all_gather(residual_by_neuron(judge, state.estimate))
+        types = without_strays(functions, state.types, left, alone, most)
+        if types is None:
+            break
+        tried = yield from kept(trial(types), state)
+        parted = residual_by_run(judging(tried), tried.estimate)
+        if not worse(residual_by_run(judge, state.estimate), parted):
+            break
+        state = tried
+    if tried is not state:
+        yield state
 
 
 def _judging(recording: Recording, state: State, device: torch.device | str) -> Data:

@@ -52,6 +52,8 @@ LINE_STEPS, LINE_RATE = 100, 5e-3  # of the training of ψ* before that of all u
 TYPED = 3  # a training with one embedding per type has a third of the steps
 SLOWER = 0.2  # and this share of the rates
 OF_TYPES = ("connectivity", "functions", "field")  # what moves while types share an embedding
+ALIKE = 1.0  # share of the residual below which functions are alike to such a training
+TOO_FEW = 10.0  # times the residual of all neurons by themselves, before any training of types
 UNSETTLED = 0.5  # share of the residual by which types may be worse: no training has converged
 
 
@@ -109,9 +111,12 @@ def by_gradient(
         phase = "alone" if types is None else "type"
         state = State(phase, data, tabulated(network, data, recording, types), types)
         best = judged(network, frames)
-        labels = find_types(data, state.estimate, inference.max_types) if types is None else ()
-        for number, (*_, types) in enumerate(labels):
+        found = () if alike else find_types(data, state.estimate, inference.max_types, ALIKE)
+        fewest_first = sorted((types for *_, types in found), key=lambda one: int(one.max()))
+        for number, types in enumerate(fewest_first):
             typed = sharing(network, types)
+            if float(judged(typed, frames).mean()) > TOO_FEW * float(best.mean()):
+                continue
             after = train(
                 *(typed, replace(frames, visited=visited(recording, types.cpu()).to(device))),
                 *(_slower(settings), max(1, settings.steps // TYPED)),

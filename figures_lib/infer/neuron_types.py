@@ -25,23 +25,31 @@ from figures_lib.infer.pooling import (
 from figures_lib.infer.unknowns import Data, Estimate, residual_by_neuron
 
 LEAST = 4  # a group of fewer neurons is a stray, not a type
-CANDIDATES = 3  # for the types, at most
+CANDIDATES = 4  # for the types, at most
 STEEP = 3.0  # times the cost of the mergers before is much more
 TRIALS = 8  # random partings of a group in two
 MOVES = 10  # times that neurons may move to the type that is most like them
 UNKNOWN = 1e12  # distance of functions that cannot be compared
+FAR = 10.0  # times the residual that is usual in a type: its functions are not the neuron's
 OVERLAP = 0.1  # of the activities that two neurons visit: with less they cannot
 TOLERANCE = 0.02  # share of the residual by which types may explain held-out frames worse
 
 
 def find_types(
-    data: Data, estimate: Estimate, max_types: int
+    data: Data, estimate: Estimate, max_types: int, alike: float = 0.0
 ) -> Iterator[list[Int[Tensor, " sender"]]]:
     """Candidates for the types of the neurons of all shards, the likeliest number first.
 
     Many small groups of alike neurons are merged, the two first whose functions are explained
     best by common ones. Where the next merger would cost much more than the ones before, types
     are likely.
+
+    Args:
+        data: the frames of the estimate.
+        estimate: every neuron has its own functions.
+        max_types: most types.
+        alike: share of the residual of the median neuron; mergers that cost less than that are
+            no more than errors of the functions.
 
     Yields:
         The types as merged and, if these differ, after every neuron has moved to the type that
@@ -57,7 +65,8 @@ def find_types(
     groups = many_groups(distances, most).to(residual.device)
     groups = shard.broadcast(parted(functions, groups, most), 0)
     known: set[tuple[int, ...]] = set()
-    for types in likely(*merged(functions, groups)):
+    path, costs = merged(functions, groups)
+    for types in likely(path, costs, alike * float(residual.median())):
         new = []
         for found in (types, settled(functions, types)):
             one = shard.broadcast(found, 0)
@@ -186,12 +195,53 @@ def _cost(functions: Functions, first: Tensor, second: Tensor) -> float:
 
 
 def likely(
-    path: list[Int[Tensor, " neuron"]], costs: list[float]
+    path: list[Int[Tensor, " neuron"]], costs: list[float], negligible: float = 0.0
 ) -> list[Int[Tensor, " neuron"]]:
-    """The groups from which a merger costs much more than those before, the steepest first."""
-    rise = np.diff(np.log(np.maximum.accumulate(np.maximum(costs, 1e-300))))
+    """The groups from which a merger costs much more than those before, the steepest first.
+
+    Args:
+        path: the groups before every merger.
+        costs: see :func:`merged`.
+        negligible: a cost that is as good as none.
+    """
+    rise = np.diff(np.log(np.maximum.accumulate(np.maximum(costs, max(negligible, 1e-300)))))
     steepest = np.argsort(-rise, kind="stable")[:CANDIDATES]
     return [path[at] for at in steepest if at == steepest[0] or rise[at] >= math.log(STEEP)]
+
+
+def without_strays(
+    functions: Functions,
+    types: Int[Tensor, " neuron"],
+    left: Float[Tensor, " neuron"],
+    alone: Float[Tensor, " neuron"],
+    most: int,
+) -> Int[Tensor, " neuron"] | None:
+    """Types that the neurons have left whose own functions are far better than those shared.
+
+    A type of a few among thousands is lost when groups are merged: tails of large types are
+    hardly less unlike. That its functions are wrong shows in what they leave of its neurons.
+
+    Args:
+        functions: of every neuron.
+        types: which share them.
+        left: squared residual of every neuron with the functions of its type.
+        alone: the same with its own.
+        most: types.
+
+    Returns:
+        Those who leave a type form a new one, which others join that are more like it; none if
+        no type has enough of them.
+    """
+    ratio, parted, new = left / alone, types.clone(), int(types.max()) + 1
+    for members in members_of(types):
+        usual = ratio[members].median().clamp_min(1)  # the strays spoil the others, too
+        strays = members & (ratio > FAR * usual)
+        if LEAST <= int(strays.sum()) <= int(members.sum()) - LEAST and new < most:
+            parted[strays] = new
+            new += 1
+    if new == int(types.max()) + 1:
+        return None
+    return settled(functions, parted)
 
 
 def in_order(types: Int[Tensor, " neuron"]) -> Int[Tensor, " neuron"]:
