@@ -325,17 +325,20 @@ def test_training_starts_with_a_rising_transfer_function(planted):
     assert (found.diff(dim=1) > 0).all()
 
 
-def test_types_share_their_mean_embedding(planted):
+def test_types_share_the_embedding_of_a_central_neuron(planted):
     """A copy: the network with free embeddings stays as it is."""
     network = start(planted[1], planted[0].learner)
-    before = network.gnn.embedding.detach().clone()
     types = torch.arange(40) % 3
+    embedding = 0.01 * torch.randn(40, 2) + types[:, None]
+    embedding[types == 2] += 5.0 * (torch.arange(13) < 5)[:, None]  # in two clusters
+    network.gnn.embedding.data = embedding.clone()
     typed = sharing(network, types)
     assert isinstance(typed, JointNetwork)
     for k in range(3):
-        mean = before[types == k].mean(0)
-        assert torch.allclose(typed.gnn.embedding[types == k], mean, atol=1e-6)
-    assert torch.equal(network.gnn.embedding, before)
+        shared = typed.gnn.embedding[types == k]
+        assert (shared == shared[0]).all() and (shared[0] - k).abs().max() < 0.1
+        assert (embedding[types == k] == shared[0]).all(1).sum() == 1
+    assert torch.equal(network.gnn.embedding, embedding)
 
 
 def test_methods_are_those_of_the_configuration():

@@ -31,6 +31,7 @@ from figures_lib.infer.descent import (
 from figures_lib.infer.event_log import event_log
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.neuron_types import find_types, worse
+from figures_lib.infer.pooling import members_of
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import spanning
 from figures_lib.infer.unknowns import (
@@ -38,7 +39,6 @@ from figures_lib.infer.unknowns import (
     Estimate,
     State,
     frames_per_sweep,
-    means_of_types,
     prepare,
 )
 from figures_lib.learner import Learner, Training
@@ -172,10 +172,17 @@ def fit_line(gnn: GNN, largest: float) -> None:
 
 
 def sharing(network: JointNetwork, types: Int[Tensor, " neuron"]) -> JointNetwork:
-    """A copy in which the neurons of a type share their mean embedding."""
+    """A copy in which the neurons of a type share the embedding of the most central of them.
+
+    Not their mean: alike neurons may have embeddings in several clusters, and between these
+    the networks have learned nothing.
+    """
     typed = copy.deepcopy(network)
-    centres = means_of_types(typed.gnn.embedding.detach(), types)
-    typed.gnn.embedding = torch.nn.Parameter(centres[types])
+    embedding = typed.gnn.embedding.detach().clone()
+    for members in members_of(types):
+        own = embedding[members]
+        embedding[members] = own[torch.cdist(own, own).sum(1).argmin()]
+    typed.gnn.embedding = torch.nn.Parameter(embedding)
     return typed
 
 
