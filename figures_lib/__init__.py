@@ -8,8 +8,9 @@ from importlib import import_module
 from typing import Any
 
 _MODULES = (
-    *("draw.benchmark_figures", "draw.benchmark_tables", "draw.experiment_tables"),
-    *("draw.figures", "draw.formula_tables", "draw.study_figures", "draw.study_tables"),
+    *("draw.benchmark_figures", "draw.benchmark_tables", "draw.experiment_figures"),
+    *("draw.experiment_tables", "draw.figures", "draw.formula_tables"),
+    *("draw.study_figures", "draw.study_tables"),
     *("show.viewers", "show.widgets"),
 )
 _NAMES = {

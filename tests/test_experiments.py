@@ -1,12 +1,13 @@
 """The experiments of the paper: their rows, their excerpts, and how they come into the book."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import TEST_CONFIG
 
-from figures_lib.draw import experiment_tables, figures
+from figures_lib.draw import experiment_figures, experiment_tables, figures
 from figures_lib.errors import ConfigError
 from figures_lib.runs.excerpt import Excerpt, excerpt_file
 from figures_lib.runs.run import open_run
@@ -175,3 +176,30 @@ def test_the_overview_has_a_panel_for_everything(excerpt):
     ]
     assert all(ax.get_xlabel() and ax.get_ylabel() for ax in axes)
     assert all(ax.lines or ax.collections for ax in axes)
+
+
+def test_our_numbers_stand_beside_the_published_ones(tmp_path, excerpt):
+    run_figure(tmp_path, "s7", excerpt)
+    rows = own_rows("s7", tmp_path / "s7")
+    axes = experiment_figures.against(rows, "simulation.frames", "frames").axes
+    for ax, published in zip(axes, ([0.45, 0.936, 0.998, 1, 1], None), strict=True):
+        lines = {line.get_label(): line for line in ax.lines}
+        assert ax.get_xlabel() == "frames" and ax.get_ylabel()
+        assert list(lines["published"].get_xdata()) == [10_000 * k for k in range(1, 6)]
+        if published is not None:
+            assert list(lines["published"].get_ydata()) == published
+        (ours,) = (one for one in ax.containers if one.get_label() == "this book")
+        assert len(ours.lines[0].get_xdata()) == 5
+    unpublished = [row | {"published_r2": None, "published_slope": None} for row in rows]
+    axes = experiment_figures.against(unpublished, "simulation.frames", "frames").axes
+    assert not any(line.get_label() == "published" for ax in axes for line in ax.lines)
+
+
+def test_losses_and_roll_outs_of_other_networks_are_drawn(excerpt):
+    other = replace(excerpt, other_drift=excerpt.drift[:2])
+    (ax,) = experiment_figures.losses({"one": excerpt, "other": excerpt}).axes
+    assert [line.get_label() for line in ax.lines] == ["one", "other"]
+    assert len(ax.lines[0].get_ydata()) == len(excerpt.loss)
+    axes = experiment_figures.drifts({"S5": other, "S6": other}).axes
+    assert [ax.get_title() for ax in axes] == ["S5", "S6"]
+    assert all(len(ax.lines) == 3 for ax in axes)  # two states and their median

@@ -184,9 +184,11 @@ def test_learned_functions_are_tried_in_another_network(small, scores):
     """In their own network they move it as before; elsewhere W and types are others."""
     _, recording, truth, model = small
     same = replace(truth, field=torch.ones(1, 0))
-    metrics = score(recording, truth, model, same).metrics
-    assert metrics["other_network.r2_400"] > 0.5
-    assert "other_network.r2_400" not in scores.metrics
+    moved = score(recording, truth, model, same)
+    assert moved.metrics["other_network.r2_400"] > 0.5
+    median = moved.other_drift.median(0).values
+    assert moved.metrics["other_network.r2_800"] == pytest.approx(float(median[800]))
+    assert "other_network.r2_400" not in scores.metrics and scores.other_drift.numel() == 0
     ours = scores.type_of_cluster.argsort()
     ratio = torch.tensor([2.0, 0.5])
     other = replace(same, connectivity=truth.connectivity.T.clone(), types=1 - truth.types)

@@ -6,7 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from figures_lib.draw.functions import plot_embedding, plot_functions
-from figures_lib.draw.style import TYPE_COLOURS, style
+from figures_lib.draw.rollouts import plot_drift
+from figures_lib.draw.style import style
 from figures_lib.draw.traces import plot_traces
 from figures_lib.runs.excerpt import Excerpt
 from figures_lib.score.regression import fit_line
@@ -29,7 +30,9 @@ def overview(excerpt: Excerpt) -> Figure:
     update.set(xlabel="activity x", ylabel="φ*(x) (1/time unit)", title="update functions")
     plot_functions(transfer, excerpt.x, excerpt.transfer_true, excerpt.transfer_learned)
     transfer.set(xlabel="activity x", ylabel="ψ*(x)", title="transfer functions")
-    _plot_drift(drift, excerpt)
+    frames = int(excerpt.drift_step) * torch.arange(excerpt.drift.shape[1])
+    plot_drift(drift, frames, excerpt.drift)
+    drift.set(xlabel="time (frames)", title="roll-out against the true network")
     for ax, letter in zip(axes.flat, "abcdef", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")
     return figure
@@ -44,13 +47,3 @@ def _plot_weights(ax: Axes, excerpt: Excerpt) -> None:
     text = f"{len(true):,} pairs\nR² = {r2:.4f}\nslope = {slope:.3f}"
     ax.text(0.04, 0.96, text, transform=ax.transAxes, va="top", fontsize=8)
     ax.set(xlabel="true W$_{ij}$", ylabel="learned W$_{ij}$", title="connectivity")
-
-
-def _plot_drift(ax: Axes, excerpt: Excerpt) -> None:
-    """R² of roll-outs over all neurons, frame by frame."""
-    frames = int(excerpt.drift_step) * torch.arange(excerpt.drift.shape[1])
-    for state in excerpt.drift:
-        ax.plot(frames, state, color=TYPE_COLOURS[0], lw=0.8, alpha=0.5)
-    ax.plot(frames, excerpt.drift.median(0).values, color=TYPE_COLOURS[0], lw=2)
-    ax.set(xlabel="time (frames)", ylabel="R² over all neurons", ylim=(-0.03, 1.03))
-    ax.set_title("roll-out against the true network")

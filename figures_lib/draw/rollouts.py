@@ -2,7 +2,8 @@
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -34,13 +35,21 @@ def roll_out(scores: Scores, types: Int[Tensor, " neuron"], time_step: float) ->
     left.plot([], [], color=TRUE_COLOUR, lw=4, label="true")
     left.plot([], [], color=TYPE_COLOURS[0], lw=1.2, label="learned (colour: type)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
-    for state in scores.drift:
-        right.plot(time, state, color=TYPE_COLOURS[0], lw=0.8, alpha=0.5)
-    median = scores.drift.median(0).values
-    right.plot(time, median, color=TYPE_COLOURS[0], lw=2, label="median of three states")
-    right.set(xlabel="time (time units)", ylabel="R² over all neurons", ylim=(-0.03, 1.03))
+    plot_drift(right, time, scores.drift)
+    right.set(xlabel="time (time units)")
     right.legend(loc="lower left", fontsize=8)
     return figure
+
+
+def plot_drift(
+    ax: Axes, time: Shaped[Tensor, " time"], r2: Float[Tensor, "state time"]
+) -> None:
+    """R² between two networks after they started alike, from each state and their median."""
+    for state in r2:
+        ax.plot(time, state, color=TYPE_COLOURS[0], lw=0.8, alpha=0.5)
+    label = f"median of {len(r2)} states"
+    ax.plot(time, r2.median(0).values, color=TYPE_COLOURS[0], lw=2, label=label)
+    ax.set(ylabel="R² over all neurons", ylim=(-0.03, 1.03))
 
 
 def _spacing(series: Float[Tensor, "time shown"]) -> float:

@@ -44,7 +44,8 @@ class Excerpt:
         transfer_learned: ψ* likewise.
         loss: unexplained fraction of the variance of x' after each sweep.
         drift: R² of roll-outs from several states, at every ``drift_step``-th frame.
-        drift_step: frames between those.
+        other_drift: the same in another network with the learned functions; empty without one.
+        drift_step: frames between those of a drift.
     """
 
     activity: Float[Tensor, "time shown"]
@@ -62,6 +63,7 @@ class Excerpt:
     transfer_learned: Float[Tensor, "... type x"]
     loss: Float[Tensor, " sweep"]
     drift: Float[Tensor, "state step"]
+    other_drift: Float[Tensor, "start later"]
     drift_step: Int[Tensor, ""]
 
     @classmethod
@@ -92,6 +94,7 @@ class Excerpt:
             transfer_learned=scores.transfer_learned[..., points],
             loss=torch.tensor([sweep.loss for sweep in model.history.sweeps]),
             drift=scores.drift[:, ::step].contiguous(),
+            other_drift=scores.other_drift[:, ::step],
             drift_step=torch.tensor(step),
         )
 

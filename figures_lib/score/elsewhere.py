@@ -10,7 +10,7 @@ from figures_lib.infer.gauge import of_neurons
 from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import Model
 from figures_lib.recording import Recording
-from figures_lib.score.rollout import LONGEST, STATES, compared, true_roll_out
+from figures_lib.score.rollout import LONGEST, STATES, Drift, compared, true_roll_out
 from figures_lib.simulate.truth import Truth
 
 SETTLING = 1001  # frames after which the other network has forgotten where it started
@@ -22,8 +22,8 @@ def elsewhere(
     other: Truth,
     cluster_of_type: Int[Tensor, " type"],
     scale: Float[Tensor, "*receiver type"],
-) -> dict[str, float]:
-    """R² of roll-outs of another network with the learned functions.
+) -> Drift:
+    """Roll-outs of another network with the learned functions, beside the true ones.
 
     Args:
         recording: states of it are where the other network starts to settle.
@@ -40,7 +40,7 @@ def elsewhere(
     start, step = recording.activity[first].clone(), recording.time_step
     start = true_roll_out(other, planted.modulated, start, first, SETTLING, step)[-1]
     gain = other.parameters()["gain"]
-    return compared(other, planted, gain, start, first, LONGEST, step).metrics("other_network")
+    return compared(other, planted, gain, start, first, LONGEST, step)
 
 
 def transplanted(

@@ -56,6 +56,7 @@ class Scores:
         alignment: magnitude of ``⟨v, v*⟩`` of leading eigenvectors, see
             :class:`~figures_lib.score.spectrum.Spectrum`.
         drift: R² of a roll-out at every frame, see :class:`~figures_lib.score.rollout.Drift`.
+        other_drift: the same of another network with the learned functions; empty without one.
         rolled_true: activity of some neurons of it, of the true network.
         rolled_learned: the same of the learned network.
         rolled_neurons: which neurons these are.
@@ -74,6 +75,7 @@ class Scores:
     eigenvalues_learned: Float[Tensor, "eigenvalue 2"]
     alignment: Float[Tensor, " leading"]
     drift: Float[Tensor, "state time"]
+    other_drift: Float[Tensor, "start later"]
     rolled_true: Float[Tensor, "time shown"]
     rolled_learned: Float[Tensor, "time shown"]
     rolled_neurons: Int[Tensor, " shown"]
@@ -141,9 +143,11 @@ def score(
     metrics |= _score_roll_out(recording, truth, model)
     drifted = drift(recording, truth, model)
     metrics |= drifted.metrics("rollout")
+    other_drift = torch.empty(0, 0)
     if other is not None:
-        ratio = scale / learned_scale
-        metrics |= elsewhere(recording, model, other, cluster_of_type, ratio)
+        moved = elsewhere(recording, model, other, cluster_of_type, scale / learned_scale)
+        metrics |= moved.metrics("other_network")
+        other_drift = moved.r2
     metrics |= _describe(recording, truth, model, type_of_cluster)
     metrics |= without_truth(recording, model)
     return Scores(
@@ -160,6 +164,7 @@ def score(
         spectra.learned,
         spectra.alignment,
         drifted.r2,
+        other_drift,
         drifted.true,
         drifted.learned,
         drifted.neurons,

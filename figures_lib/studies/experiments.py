@@ -15,7 +15,7 @@ from figures_lib.runs.excerpt import Excerpt, excerpt_file
 from figures_lib.runs.files import read_json, write_json
 from figures_lib.runs.run import Run
 from figures_lib.studies.points import Study, load_study
-from figures_lib.studies.results import NAME, Row, done, read_results, write_csv
+from figures_lib.studies.results import NAME, STATUS, Row, done, read_results, write_csv
 from figures_lib.studies.studies import SHIPPED
 
 FIGURES = ROOT / "config" / "figures"
@@ -49,16 +49,20 @@ def sweep_of(name: str) -> Study:
     return load_study(FIGURES / f"{name}.yaml")
 
 
-def experiments(run: Run) -> list[Row]:
+def experiments(run: Run, *chosen: str) -> list[Row]:
     """One row per run of every figure: those of the book, or of the reader where there are any.
 
     The reader's are those that ``make figure`` has left in ``figures/NAME`` beside the run.
+
+    Args:
+        run: beside which they are looked for.
+        chosen: names of figures; by default all.
 
     Raises:
         ConfigError: there are no such results.
     """
     shipped, rows = read_results(SHIPPED / f"{EXPERIMENTS}.csv"), []
-    for name in names():
+    for name in chosen or names():
         own = own_rows(name, run.out.parent / "figures" / name)
         rows += own or [row for row in shipped if row[FIGURE] == name]
     return rows
@@ -101,6 +105,7 @@ def _row(name: str, row: Row, published: Sequence[Row]) -> Row:
         "seconds": row["time.total_s"],
         "command": f"make figure FIG={name}",
         NAME: row[NAME],
+        STATUS: row[STATUS],
         **{key: row.get(key) for key in (*SETTINGS, *METRICS)},
         **{
             f"published_{key}": printed.get(key)
