@@ -3,12 +3,19 @@
 import csv
 import json
 import zipfile
+from datetime import UTC, datetime
 
+import h5py
 import numpy as np
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+import zarr
+from pynwb import NWBHDF5IO, TimeSeries
+from pynwb.ophys import Fluorescence, ImageSegmentation, PlaneSegmentation, RoiResponseSeries
+from pynwb.testing.mock.file import mock_NWBFile
+from pynwb.testing.mock.ophys import mock_ImagingPlane
 
 import figures_lib as fl
 from figures_lib.__main__ import main
@@ -42,6 +49,14 @@ def test_every_format_gives_the_same_recording(tmp_path, activity):
     pyarrow.csv.write_csv(table(activity, time=times), tmp_path / "r.csv")
     pyarrow.parquet.write_table(table(activity, time=times), tmp_path / "r.parquet")
     npz(tmp_path, activity=activity, sampling_rate=20)
+    for suffix in (".h5", ".hdf5"):
+        with h5py.File(tmp_path / f"r{suffix}", "w") as file:
+            file["session/activity"] = activity
+            file["movie"] = np.zeros((5, 3, 3))
+            file.attrs["sampling_rate"] = 20.0
+    group = zarr.open_group(tmp_path / "r.zarr", mode="w", attributes={"sampling_rate": 20.0})
+    group.create_array("activity", data=activity)
+    nwb(tmp_path, activity)
     assert {f"r{suffix}" for suffix in READERS} == {path.name for path in tmp_path.iterdir()}
     first = open_file(tmp_path / "r.npz", FileSettings())
     assert np.array_equal(first.recording.activity, activity[:-1])
@@ -55,6 +70,48 @@ def test_every_format_gives_the_same_recording(tmp_path, activity):
         assert np.allclose(one.recording.derivative, expected, atol=1e-3)
         if suffix in (".csv", ".parquet"):
             assert one.names == ("cell 0", "cell 1", "cell 2", "cell 3")
+
+
+def nwb(folder, activity, **series):
+    """Optical responses of four regions, drawn as masks in the corners of a plane."""
+    now = datetime(2020, 1, 1, tzinfo=UTC)
+    file = mock_NWBFile(session_start_time=now)
+    plane = mock_ImagingPlane(nwbfile=file)
+    regions = PlaneSegmentation(description="all", imaging_plane=plane, name="regions")
+    for k in range(COUNT):
+        regions.add_roi(pixel_mask=[(k, 2 * k, 1.0), (k + 2, 2 * k, 1.0)], id=10 + k)
+    module = file.create_processing_module("ophys", "responses")
+    module.add(ImageSegmentation(name="segmentation", plane_segmentations=[regions]))
+    rois = regions.create_roi_table_region("all", region=list(range(COUNT)))
+    about = {"name": "responses", "unit": "n.a.", "rate": 20.0} | series
+    module.add(Fluorescence(RoiResponseSeries(data=activity, rois=rois, **about)))
+    speed = TimeSeries(name="speed", data=np.zeros((TOTAL, 2)), unit="m/s", rate=20.0)
+    file.add_acquisition(speed)
+    with NWBHDF5IO(folder / "r.nwb", "w") as io:
+        io.write(file)
+    return folder / "r.nwb"
+
+
+def test_regions_of_an_nwb_file_have_names_and_places(tmp_path, activity):
+    path = nwb(tmp_path, activity, conversion=2.0)
+    one = open_file(path, FileSettings())
+    assert one.names == ("10", "11", "12", "13")
+    assert np.allclose(one.recording.activity, 2 * activity[:-1])
+    assert np.allclose(one.recording.positions, [(k + 1, 2 * k) for k in range(COUNT)])
+    assert one.description[0].startswith("r.nwb: responses")
+    with pytest.raises(ConfigError, match=r"0 time series .*it holds .*speed \(60, 2\)"):
+        open_file(path, FileSettings(array="absent"))
+    assert open_file(nwb(tmp_path, activity), FileSettings()).names == one.names
+
+
+def test_a_zarr_of_pickles_is_not_read(tmp_path, activity):
+    path = tmp_path / "r.zarr"
+    zarr.create_array(path, data=activity, compressors=None, zarr_format=2)
+    settings = json.loads((path / ".zarray").read_text())
+    settings["compressor"] = {"id": "pickle", "protocol": 5}
+    (path / ".zarray").write_text(json.dumps(settings))
+    with pytest.raises(ConfigError, match=r"r\.zarr: cannot be read .*pickle"):
+        open_file(path, RATE)
 
 
 def test_no_difference_crosses_a_gap(tmp_path, activity):
@@ -201,6 +258,9 @@ def encrypted(folder):
         (damaged("r.npz", b"PK\x03\x04 no archive"), "cannot be read"),
         (damaged("r.npy", b"\x93NUMPY\x01\x00\xff\xff{"), "cannot be read"),
         (damaged("r.parquet", b"PAR1"), "cannot be read"),
+        (damaged("r.h5", b"\x89HDF\r\n\x1a\n no"), "cannot be read"),
+        (damaged("r.nwb", b"no"), "cannot be read"),
+        (damaged("r.zarr", b"no"), "cannot be read"),
         (damaged("r.csv", b"a,b\n1,2\n3\n"), "cannot be read"),
         (damaged("r.csv", b"a,b\n1,2\n3,x\n"), "column 'b' holds string such as '2'"),
         (damaged("r.csv", b"a,a\n1,2\n3,4\n"), "same name"),

@@ -12,6 +12,7 @@ from figures_lib.recordings.settings import FileSettings
 
 ACTIVITY, SESSION = "activity", "session"
 TIMES = ("times", "timestamps", "time")
+NUMBERS = ("sampling_rate", "derivative", "positions", "modulated", "gain", SESSION)
 Array = np.ndarray
 
 
@@ -44,11 +45,11 @@ class Contents:
     session: Shaped[Array, "..."] | None = None
 
 
-def contents_of(arrays: Mapping[str, Array], settings: FileSettings, where: str) -> Contents:
+def contents_of(arrays: Mapping[str, Any], settings: FileSettings, where: str) -> Contents:
     """The contents of a file of named arrays.
 
     Args:
-        arrays: by their names.
+        arrays: by their names; of those that lie on disk only what is needed is read.
         settings: what the file does not say.
         where: begins every message.
 
@@ -60,22 +61,24 @@ def contents_of(arrays: Mapping[str, Array], settings: FileSettings, where: str)
         raise ConfigError(
             f"{where}: recording.array: no array {name!r}; it holds {_listed(arrays)}"
         )
-    rate, names = arrays.get("sampling_rate"), arrays.get("names")
-    times = next((arrays[key] for key in TIMES if key in arrays), None)
+    wanted = {key: arrays[key] for key in (*NUMBERS, "names", *TIMES) if key in arrays}
+    read = {key: np.asarray(array) for key, array in wanted.items()}
+    rate, names = read.pop("sampling_rate", None), read.get("names")
     return Contents(
         name=name,
-        activity=arrays[name],
+        activity=np.asanyarray(arrays[name]),
         sampling_rate=None if rate is None else rate.reshape(-1)[0] if rate.size else rate,
-        times=times,
-        names=None if names is None else tuple(str(one) for one in names.reshape(-1)),
-        **{
-            key: arrays.get(key)
-            for key in ("derivative", "positions", "modulated", "gain", SESSION)
-        },
+        times=next((read[key] for key in TIMES if key in read), None),
+        names=None if names is None else tuple(_text(one) for one in names.reshape(-1)),
+        **{key: read.get(key) for key in NUMBERS if key != "sampling_rate"},
     )
 
 
-def _only_table(arrays: Mapping[str, Array], where: str) -> str:
+def _text(name: Any) -> str:
+    return name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _only_table(arrays: Mapping[str, Any], where: str) -> str:
     tables = [name for name, array in arrays.items() if array.ndim == 2]
     if len(tables) != 1:
         raise ConfigError(
@@ -85,7 +88,7 @@ def _only_table(arrays: Mapping[str, Array], where: str) -> str:
     return tables[0]
 
 
-def _listed(arrays: Mapping[str, Array]) -> str:
+def _listed(arrays: Mapping[str, Any]) -> str:
     return (
         ", ".join(f"{name} {array.shape}" for name, array in arrays.items())[:200] or "nothing"
     )

@@ -9,6 +9,7 @@ import pyarrow.csv
 import pyarrow.parquet
 
 from figures_lib.errors import ConfigError
+from figures_lib.recordings.containers import read_hdf5, read_nwb, read_zarr
 from figures_lib.recordings.contents import ACTIVITY, SESSION, TIMES, Contents, contents_of
 from figures_lib.recordings.settings import FileSettings
 
@@ -42,6 +43,10 @@ READERS: dict[str, Reader] = {
     ".npz": read_archive,
     ".csv": read_csv,
     ".parquet": read_parquet,
+    ".h5": read_hdf5,
+    ".hdf5": read_hdf5,
+    ".nwb": read_nwb,
+    ".zarr": read_zarr,
 }
 
 
@@ -55,12 +60,12 @@ def read_contents(path: Path, settings: FileSettings) -> Contents:
     reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise ConfigError(f"{where}: unknown format; give a file of {', '.join(READERS)}")
+    if not path.exists():
+        raise ConfigError(f"{where}: no such file in {path.parent}; correct the path")
     try:
         return reader(path, settings, where)
     except ConfigError:
         raise
-    except FileNotFoundError:
-        raise ConfigError(f"{where}: no such file in {path.parent}; correct the path") from None
     except Exception as error:  # damaged files raise anything from BadZipFile to TypeError
         reason = " ".join(str(error).split())
         raise ConfigError(f"{where}: cannot be read ({reason:.160}); write it again") from None
