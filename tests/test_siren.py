@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from figures_lib.infer.muon import Muon, orthogonalised
 from figures_lib.learner import FieldNetwork
 from figures_lib.model.siren import Siren
 
@@ -132,3 +133,22 @@ def test_same_seed_gives_the_same_network():
     points = unit_cube(9).float()
     assert torch.equal(siren(3)(points), siren(3)(points))
     assert not torch.equal(siren(3)(points), siren(4)(points))
+
+
+@pytest.mark.parametrize("shape", [(24, 24), (16, 40), (40, 16)])
+def test_muon_takes_the_steps_of_the_library(shape):
+    """Which multiplies in half precision; ours are nearly orthogonal in all directions."""
+    start = torch.randn(shape)
+    ours, theirs = (torch.nn.Parameter(start.clone()) for _ in range(2))
+    optimisers = Muon([ours], 0.1), torch.optim.Muon([theirs], 0.1, weight_decay=0.0)
+    for seed in range(4):
+        gradient = torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+        for parameter, optimiser in zip((ours, theirs), optimisers, strict=True):
+            parameter.grad = gradient.clone()
+            optimiser.step()
+    moved = (theirs - start).detach()
+    assert torch.linalg.norm(ours - theirs) < 0.02 * torch.linalg.norm(moved)
+    values = torch.linalg.svdvals(orthogonalised(gradient))
+    assert float(values.median()) > 0.6 and float(values.max()) < 1.3
+    ours.grad = None
+    optimisers[0].step()  # what has no gradient stays

@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from figures_lib.infer.diagnosis import check_training
+from figures_lib.infer.muon import Muon
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.unknowns import means_of_types
 from figures_lib.learner import FieldNetwork, GraphNetwork
@@ -210,7 +211,7 @@ def fit_field(
     # Muon orthogonalises the step of a square matrix, so that all its directions learn at the
     # same speed: the fine detail of the movie arrives in half the steps that Adam takes.
     optimisers = [
-        torch.optim.Muon(matrices, lr=config.learning_rate, weight_decay=0.0),
+        Muon(matrices, config.learning_rate),
         torch.optim.Adam(others, lr=config.learning_rate),
     ]
     schedules = [
