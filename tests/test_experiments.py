@@ -85,6 +85,8 @@ def test_a_row_stands_beside_the_published_numbers_of_its_setting(tmp_path, exce
         *("published_r2", "published_slope", "trusted", "seconds", "command"),
     ]
     assert rows[0]["command"] == "make figure FIG=s7"
+    (tmp_path / "s7" / "provenance.json").unlink()  # the sweep goes on
+    assert own_rows("s7", tmp_path / "s7") == []
 
 
 def test_the_figures_stand_in_the_order_of_the_paper():

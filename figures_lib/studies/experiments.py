@@ -84,8 +84,9 @@ def _shipped_excerpt(book: Path, name: str, run_name: str) -> Path:
 
 
 def own_rows(name: str, folder: Path) -> list[Row]:
-    """What a sweep of a figure at its published size has found so far."""
-    if not (folder / "results.csv").exists() or read_json(folder / "provenance.json")["quick"]:
+    """What a sweep of a figure at its published size has found; nothing before it has ended."""
+    about = folder / "provenance.json"
+    if not about.exists() or read_json(about)["quick"]:
         return []
     published = read_results(PUBLISHED)
     return [_row(name, row, published) for row in done(read_results(folder / "results.csv"))]
