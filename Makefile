@@ -1,6 +1,7 @@
 # make book [PROFILE=paper|quick]   execute the notebooks and build _build/html/index.html
 # make studies [PROFILE=…]          the parameter studies in full, for the book of that profile
 # make figure FIG=s7                one figure of the paper, all seeds: 2, 3, s3, s5 … s8, s10 … s14
+#                                   and the quick book (BOOK=paper: the large one) that shows it
 # make paper                        all of them but those that take too long, one seed each
 # make collect                      take what these have found into the book
 # make results                      the long studies whose results come with the book: hours
@@ -28,6 +29,7 @@ STUDIES = noise length neurons types inputs contrast speed theta differences
 
 FIGURES = $(basename $(notdir $(wildcard config/figures/*.yaml)))
 LONG = s11
+BOOK ?= quick
 # 2 is short for fig2
 NAME = $(if $(wildcard config/figures/fig$(FIG).yaml),fig$(FIG),$(FIG))
 
@@ -47,6 +49,7 @@ study-%: $(READY)
 figure: $(READY)
 	@test -f "config/figures/$(NAME).yaml" || { echo "FIG=$(FIG) is unknown; use one of $(FIGURES)" >&2; exit 2; }
 	$(MAKE) figure-$(NAME)
+	$(MAKE) book PROFILE=$(BOOK)
 
 # figures have their stages in common: S3, S5 and S6 are of the recordings of Figure 2
 figure-%: $(READY)
@@ -57,6 +60,7 @@ figure-%: $(READY)
 
 paper: $(READY)
 	for name in $(filter-out $(LONG),$(FIGURES)); do $(MAKE) figure-$$name SEEDS=1 || exit 1; done
+	$(MAKE) book PROFILE=$(BOOK)
 	@echo "left out: $(LONG), and the other seeds; make figure FIG=$(LONG), make figure FIG=s7 and so on run them"
 
 collect: $(READY)
@@ -64,7 +68,7 @@ collect: $(READY)
 
 # they need the packages of the extra bench: .venv/bin/pip install --editable ".[bench]"
 BASELINES = baselines_fig3_quick baselines_fig2
-RESULTS = calibration methods methods_continuum methods_figure2 $(BASELINES)
+RESULTS = $(STUDIES) calibration methods methods_continuum methods_figure2 $(BASELINES)
 
 results: $(RESULTS:%=result-%)
 
@@ -80,7 +84,7 @@ $(BASELINES:%=result-%): result-%: $(READY)
 
 # the times of the methods are those of a machine that does nothing else
 WORKERS = 0
-result-calibration: WORKERS = 2
+$(STUDIES:%=result-%) result-calibration: WORKERS = 2
 
 # two files of tests at a time, one per core; each is run by one process from end to end
 PYTEST = .venv/bin/python -m pytest tests --numprocesses 2 --dist loadfile --no-loadscope-reorder

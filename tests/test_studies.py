@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from figures_lib.draw import study_figures, study_tables
 from figures_lib.errors import ConfigError
 from figures_lib.runs.run import open_run
 from figures_lib.studies.claims import CLAIMS, Findings, findings
+from figures_lib.studies.experiments import FIGURE
 from figures_lib.studies.points import load_study
 from figures_lib.studies.results import (
     NAME,
@@ -90,17 +90,21 @@ def test_spread_is_over_the_seeds_of_a_value():
 
 
 def test_results_in_the_folder_are_used(tmp_path, monkeypatch):
-    monkeypatch.setattr("figures_lib.studies.studies.STUDIES", ("noise",))
+    monkeypatch.setattr("figures_lib.studies.studies.STUDIES", ("noise", "types"))
     run = open_run(TEST_CONFIG, tmp_path)
-    here = study_results(run)["noise"]
-    assert [row["status"] for row in here] == ["done", "done"]
-    assert all(row[key] is not None for row in here for key in METRIC_KEYS)
-    assert study_results(run)["noise"] == here
-    folder = tmp_path / "studies" / "noise"
-    folder.mkdir(parents=True)
-    write_results(folder / "results.csv", ROWS)
-    assert [row["run"] for row in study_results(run)["noise"]] == ["a", "b", "c", "d"]
-    shutil.rmtree(folder)
+    here = study_results(run)
+    assert [row["status"] for row in here["noise"]] == ["done", "done"]
+    assert all(row[key] is not None for row in here["noise"] for key in METRIC_KEYS)
+    assert here["types"] == shipped("types")
+    assert study_results(run) == here
+    for name in ("noise", "types"):
+        folder = tmp_path / "studies" / name
+        folder.mkdir(parents=True)
+        write_results(folder / "results.csv", ROWS)
+        assert [row["run"] for row in study_results(run)[name]] == ["a", "b", "c", "d"]
+    (folder / "results.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(ConfigError, match=r"types/results\.csv: holds no results of a sweep"):
+        study_results(run)
 
 
 def test_overview_shows_every_metric_against_every_varied_key_over_the_seeds():
@@ -152,12 +156,21 @@ def test_figure_shows_every_value_and_counts_failures():
 
 
 def shipped(name):
-    return read_results(SHIPPED / f"{name}.csv")
+    """The results that claims of this name are about: of a sweep, or of one figure."""
+    if (SHIPPED / f"{name}.csv").exists():
+        return read_results(SHIPPED / f"{name}.csv")
+    return [row for row in read_results(SHIPPED / "experiments.csv") if row[FIGURE] == name]
+
+
+SWEPT = (
+    *("types", "inputs", "contrast", "speed", "theta"),
+    *("calibration", "methods", "methods_continuum", "methods_figure2"),
+)
 
 
 def test_shipped_results_are_those_of_their_sweeps():
     """Every run of the file, with the origin beside it."""
-    for name in ("calibration", "methods", "methods_continuum"):
+    for name in SWEPT:
         wanted = {point.name for point in load_study(SWEEPS / f"{name}.yaml").points}
         assert {row[NAME] for row in shipped(name)} == wanted, name
         origin = json.loads((SHIPPED / f"{name}.json").read_text())
@@ -184,7 +197,8 @@ def test_what_the_book_says_of_its_results_is_true(name):
 def test_a_sentence_can_be_false(name):
     """Each is left out for some results in which every number was drawn at random."""
     rng, never = np.random.default_rng(0), {claim.text for claim in CLAIMS[name]}
-    settings = {*varied_keys(shipped(name)), NAME, STATUS}
+    of_a_sweep = STATUS in shipped(name)[0]
+    settings = {*varied_keys(shipped(name)), NAME, STATUS} if of_a_sweep else set()
     for _ in range(50):
         rows = [
             {
@@ -210,11 +224,11 @@ def test_sentences_that_do_not_hold_are_counted():
 
 
 def test_the_book_speaks_of_all_results_that_come_with_it():
-    pages = [
-        (ROOT / "book" / f"{name}.md").read_text() for name in ("08_studies", "10_methods")
-    ]
+    pages = [path.read_text() for path in (ROOT / "book").glob("[01]*.md")]
     spoken_of = set(re.findall(r'fl\.findings\("(\w+)", ', "".join(pages)))
-    assert spoken_of == CLAIMS.keys() == {path.stem for path in SHIPPED.glob("*.csv")}
+    assert spoken_of == CLAIMS.keys()
+    figures = {row[FIGURE] for row in shipped("experiments")}
+    assert spoken_of == {path.stem for path in SHIPPED.glob("*.csv")} | figures
 
 
 def test_results_in_the_folder_of_a_run_come_before_the_shipped_ones(tmp_path):

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from figures_lib.draw.functions import plot_embedding, plot_functions
 from figures_lib.draw.rollouts import plot_drift
-from figures_lib.draw.style import style
+from figures_lib.draw.style import TRUE_COLOUR, TYPE_COLOURS, style
 from figures_lib.draw.traces import plot_traces
 from figures_lib.runs.excerpt import Excerpt
 from figures_lib.score.regression import fit_line
@@ -28,6 +28,9 @@ def overview(excerpt: Excerpt) -> Figure:
     cloud.set_title("embedding, coloured by true type")
     plot_functions(update, excerpt.x, excerpt.update_true, excerpt.update_learned)
     update.set(xlabel="activity x", ylabel="φ*(x) (1/time unit)", title="update functions")
+    update.plot([], [], color=TRUE_COLOUR, lw=6, label="true")
+    update.plot([], [], color=TYPE_COLOURS[0], lw=1.5, label="learned")
+    update.legend(loc="upper right", fontsize=8)
     plot_functions(transfer, excerpt.x, excerpt.transfer_true, excerpt.transfer_learned)
     transfer.set(xlabel="activity x", ylabel="ψ*(x)", title="transfer functions")
     frames = int(excerpt.drift_step) * torch.arange(excerpt.drift.shape[1])

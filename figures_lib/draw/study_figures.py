@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 
 from figures_lib.draw.style import TYPE_COLOURS, style
-from figures_lib.studies.claims import RIGHT
+from figures_lib.studies.claim import RIGHT
 from figures_lib.studies.results import REASON, STATUS, Row, Status, done, varied_keys
 from figures_lib.studies.studies import spreads
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from figures_lib.draw.benchmark_tables import Table
 from figures_lib.draw.study_figures import METHOD_NAMES
 from figures_lib.infer.diagnosis import NETWORKS
-from figures_lib.studies.claims import RIGHT
+from figures_lib.studies.claim import RIGHT
 from figures_lib.studies.results import REASON, STATUS, Row, Status, done
 
 

@@ -19,7 +19,12 @@ if TYPE_CHECKING:
     from nbformat import NotebookNode
 
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
-NOTEBOOKS = (*FIGURE_3, "06_benchmark", "07_ablation", "08_studies", "09_play", "10_methods")
+OTHER_FIGURES = (
+    *("11_experiments", "12_figure_2", "13_transfer"),
+    *("14_noise", "15_types", "16_transfer_functions"),
+)
+EVIDENCE = ("06_benchmark", "07_ablation", "08_studies", "09_play", "10_methods")
+NOTEBOOKS = (*FIGURE_3, *EVIDENCE, *OTHER_FIGURES)
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget

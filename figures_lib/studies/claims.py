@@ -3,28 +3,15 @@
 A page shows those that its results bear out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
+from figures_lib.studies.claim import RIGHT, TRUSTED, WEIGHTS, Claim, Rows
+from figures_lib.studies.figure_claims import OF_FIGURES
 from figures_lib.studies.results import Row, done
+from figures_lib.studies.study_claims import OF_STUDIES
 
-RIGHT = 0.95  # gauge-free R² of W from which a result counts as right
-
-Rows = Sequence[Row]
-WEIGHTS = "connectivity.r2_gauge_free"
-
-
-@dataclass(frozen=True)
-class Claim:
-    """A sentence about the results of a study.
-
-    Attributes:
-        text: the sentence.
-        holds: whether the rows of the study bear it out.
-    """
-
-    text: str
-    holds: Callable[[Rows], bool]
+NO_REGRESSIONS = ("correlation", "CURBD")  # they do not solve for what each sender adds
 
 
 @dataclass(frozen=True)
@@ -71,12 +58,12 @@ def _true(claim: Claim, rows: Rows) -> bool:
 
 
 def _never_wrong(rows: Rows) -> bool:
-    return all(row[WEIGHTS] >= RIGHT for row in done(rows) if row["diagnosis.trusted"])
+    return all(row[WEIGHTS] >= RIGHT for row in done(rows) if row[TRUSTED])
 
 
 def _seldom_refused(rows: Rows) -> bool:
     some = done(rows)
-    refused = [r for r in some if r[WEIGHTS] >= RIGHT and not r["diagnosis.trusted"]]
+    refused = [r for r in some if r[WEIGHTS] >= RIGHT and not r[TRUSTED]]
     return len(refused) <= len(some) / 20
 
 
@@ -97,6 +84,25 @@ def _sweeps_win(rows: Rows) -> bool:
     return bool(quicker and least[WEIGHTS] > gradient[WEIGHTS])
 
 
+def _others(rows: Rows) -> list[Row]:
+    """What other methods find; our own result is the last row."""
+    return list(rows[:-1])
+
+
+def _none_is_right(rows: Rows) -> bool:
+    return all(row[WEIGHTS] < 0.9 for row in _others(rows)) and rows[-1][WEIGHTS] > 0.999
+
+
+def _good_predictions(rows: Rows) -> bool:
+    found = [row["heldout_r2"] for row in _others(rows) if row["heldout_r2"] is not None]
+    return len(found) > 1 and all(0.8 < explained < 0.99 for explained in found)
+
+
+def _correlation_is_no_connection(rows: Rows) -> bool:
+    few = [row["connectivity.strongest"] for row in rows if row["method"] in NO_REGRESSIONS]
+    return len(few) == len(NO_REGRESSIONS) and max(few) < 0.1
+
+
 CLAIMS: Mapping[str, tuple[Claim, ...]] = {
     "calibration": (
         Claim("No result is trusted whose weights are wrong.", _never_wrong),
@@ -113,4 +119,25 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
         Claim("Here, too, the gradient gets better with time.", _better_with_time),
         Claim("Least squares is ahead of the longest training, in less time.", _sweeps_win),
     ),
+    "methods_figure2": (
+        Claim("The gradient gets better with time.", _better_with_time),
+        Claim("Least squares is ahead of the longest training, in less time.", _sweeps_win),
+    ),
+    "baselines_fig3_quick": (
+        Claim(
+            "None of the other methods finds weights with a gauge-free R² of 0.9.",
+            _none_is_right,
+        ),
+        Claim(
+            "Those that predict the derivative explain most of it, yet are wrong about the "
+            "weights: a good prediction is no evidence of a right connectivity.",
+            _good_predictions,
+        ),
+        Claim(
+            "Correlation and CURBD find less than a tenth of the strongest connections.",
+            _correlation_is_no_connection,
+        ),
+    ),
+    **OF_STUDIES,
+    **OF_FIGURES,
 }

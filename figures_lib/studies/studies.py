@@ -44,8 +44,8 @@ def study_results(run: Run) -> dict[str, list[Row]]:
     """The rows of every study of the book.
 
     They are read from ``studies/NAME/results.csv`` in the folder of the run, as written by
-    ``figures_lib sweep``. A study without this file is computed here, with the axes of its
-    section ``quick``.
+    ``figures_lib sweep``, or else from the results that come with the book. A study without
+    either is computed here, with the axes of its section ``quick``.
 
     Raises:
         ConfigError: a file holds no results of a sweep.
@@ -62,6 +62,8 @@ def _study(run: Run, name: str) -> list[Row]:
                 f"{given}: holds no results of a sweep; delete it or repeat the sweep"
             )
         return rows
+    if (SHIPPED / f"{name}.csv").exists():
+        return shipped_results(run, name)
     # imported late: it loads dask and papermill, which would delay every notebook
     from figures_lib.studies.batch import run_here
 

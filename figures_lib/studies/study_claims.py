@@ -1,0 +1,77 @@
+"""What the book says about its parameter studies, and what makes each sentence true."""
+
+from collections.abc import Mapping
+
+from figures_lib.studies.claim import (
+    WEIGHTS,
+    Claim,
+    Rows,
+    medians,
+    rising,
+)
+from figures_lib.studies.studies import spreads
+
+FIELD, FIELD_FREE = "external_input.r2", "external_input.r2_gauge_free"
+TYPES = "types.accuracy"
+INPUTS = "simulation.input_neurons"
+KINDS, CONTRAST, IMAGES = "neuron_types", "external_input.maximum", "external_input.images"
+THETA = "neuron_types.1.slope"
+
+
+def _all_types_are_found(rows: Rows) -> bool:
+    found = [one.low for one in spreads(rows, KINDS, TYPES)]
+    return bool(found) and min(found) == 1.0
+
+
+def _weights_hardly_suffer(rows: Rows) -> bool:
+    return min(medians(rows, KINDS, WEIGHTS)) > 0.99
+
+
+def _more_pixels_are_better(rows: Rows) -> bool:
+    *some, everyone = medians(rows, INPUTS, FIELD)
+    return rising(some) and everyone < some[-1]
+
+
+def _weights_do_not_mind_inputs(rows: Rows) -> bool:
+    return min(medians(rows, INPUTS, WEIGHTS)) > 0.99
+
+
+def _contrast_helps(rows: Rows) -> bool:
+    return (
+        rising(medians(rows, CONTRAST, FIELD)) and min(medians(rows, CONTRAST, WEIGHTS)) > 0.99
+    )
+
+
+def _speed_hardly_matters(rows: Rows) -> bool:
+    weights, field = (medians(rows, IMAGES, metric) for metric in (WEIGHTS, FIELD_FREE))
+    return min(weights) > 0.99 and min(field) > 0.95
+
+
+def _theta_does_no_harm(rows: Rows) -> bool:
+    weights, types = (medians(rows, THETA, metric) for metric in (WEIGHTS, TYPES))
+    return min(weights) > 0.99 and types[-1] == 1.0
+
+
+OF_STUDIES: Mapping[str, tuple[Claim, ...]] = {
+    "types": (
+        Claim("One to four types are found, for every seed.", _all_types_are_found),
+        Claim("The weights are right for any number of types.", _weights_hardly_suffer),
+    ),
+    "inputs": (
+        Claim(
+            "The raw R² of the field rises with the number of modulated neurons, but falls if "
+            "all are modulated.",
+            _more_pixels_are_better,
+        ),
+        Claim("The weights are right for any of them.", _weights_do_not_mind_inputs),
+    ),
+    "contrast": (
+        Claim(
+            "The raw R² of the field rises with the contrast of the movie; the weights are "
+            "right for any contrast.",
+            _contrast_helps,
+        ),
+    ),
+    "speed": (Claim("The speed of the movie hardly matters yet.", _speed_hardly_matters),),
+    "theta": (Claim("Nothing gets worse as θ grows.", _theta_does_no_harm),),
+}
