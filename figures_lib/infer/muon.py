@@ -1,7 +1,7 @@
 """Muon: gradient descent whose steps are nearly orthogonal matrices.
 
-``torch.optim.Muon`` multiplies in half precision, which takes a processor without instructions for
-it thirty times as long as single precision: longer than all the rest of an inference at paper
+``torch.optim.Muon`` multiplies in half precision. That takes a processor without instructions for
+it thirty times as long as single precision, longer than all the rest of an inference at paper
 scale. Here only a GPU uses half precision.
 """
 
