@@ -1,8 +1,8 @@
 """Muon: gradient descent whose steps are nearly orthogonal matrices.
 
-``torch.optim.Muon`` multiplies in half precision. Where a processor has no instructions for it,
-that takes thirty times as long as single precision, and longer than all the rest of an inference
-at paper scale. Here only a GPU uses half precision.
+``torch.optim.Muon`` multiplies in half precision. Where a processor has no instructions
+for it, that takes thirty times as long as single precision, and longer than all the rest
+of an inference at paper scale. Here only a GPU uses half precision.
 """
 
 from collections.abc import Iterable
