@@ -177,7 +177,7 @@ def test_drift_starts_at_recorded_states_and_follows_both_networks(small, scores
     for state, frame in enumerate(first):
         start = recording.activity[[int(frame)]]
         alone = roll_out(model, recording.gain, start, frame[None], 30, 0.01)
-        assert torch.allclose(both[:, state], alone[:, 0], atol=1e-4)
+        assert torch.allclose(both[:, state], alone[:, 0], atol=1e-3)  # products are rounded
 
 
 def test_learned_functions_are_tried_in_another_network(small, scores):
