@@ -14,7 +14,7 @@ UNITS = {"simulation.frames": "{:,} frames", "connectivity.density": "{:.0%} of 
 
 
 def experiments(rows: Sequence[Row]) -> Table:
-    """Every experiment and setting: medians over the seeds, in brackets the worst of them."""
+    """Every experiment and setting: medians over seeds, in brackets the worst of several."""
     header = (
         *("figure", "experiment", "method", "published R²", "R² of W", "published slope"),
         *("slope", "types", "published roll-out", "roll-out", "trusted", "time"),
@@ -78,6 +78,8 @@ def _median(rows: Sequence[Row], key: str) -> float | None:
 
 def _over_seeds(values: Sequence[float], digits: int) -> str:
     """The median, and in brackets the value that is farthest from 1, what it should be."""
+    if len(values) == 1:
+        return f"{values[0]:.{digits}f}"
     worst = max(values, key=lambda value: abs(value - 1))
     return f"{median(values):.{digits}f} ({worst:.{digits}f})"
 
