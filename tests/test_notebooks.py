@@ -17,7 +17,7 @@ from conftest import ROOT
 import figures_lib
 from figures_lib.runs.notebooks import NOTEBOOKS, SUMMARY
 
-LONGEST = 240  # seconds of nbval over all notebooks
+LONGEST = 480  # seconds of nbval over all notebooks
 VERBS = set(figures_lib.__all__)
 
 
