@@ -193,7 +193,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Made:
         *[curves] * 5,
         types[:4],
         *(drawn(neurons, 2), drawn(neurons, 2), drawn(10)),
-        *(drawn(3, 1001), drawn(1001, 6), drawn(1001, 6), types[:6]),
+        *(drawn(3, 1001), drawn(0, 0), drawn(1001, 6), drawn(1001, 6), types[:6]),
     )
     out = tmp_path_factory.mktemp("published")
     return Made(experiment, out, recording, truth, model, scores)
