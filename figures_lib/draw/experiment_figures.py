@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -50,8 +49,7 @@ def drifts(excerpts: Mapping[str, Excerpt]) -> Figure:
     size = (4.2 * len(excerpts), 3.4)
     figure, axes = plt.subplots(1, len(excerpts), figsize=size, sharey=True, squeeze=False)
     for ax, (name, excerpt) in zip(axes.flat, excerpts.items(), strict=True):
-        frames = int(excerpt.drift_step) * torch.arange(excerpt.other_drift.shape[1])
-        plot_drift(ax, frames, excerpt.other_drift)
+        plot_drift(ax, excerpt.other_drift, float(excerpt.drift_step))
         ax.set(xlabel="time (frames)", title=name)
         ax.label_outer()
     axes[0, 0].legend(loc="lower left")

@@ -1,7 +1,6 @@
 """The panels of one experiment side by side, from its excerpt."""
 
 import matplotlib.pyplot as plt
-import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -33,8 +32,7 @@ def overview(excerpt: Excerpt) -> Figure:
     update.legend(loc="upper right", fontsize=8)
     plot_functions(transfer, excerpt.x, excerpt.transfer_true, excerpt.transfer_learned)
     transfer.set(xlabel="activity x", ylabel="ψ*(x)", title="transfer functions")
-    frames = int(excerpt.drift_step) * torch.arange(excerpt.drift.shape[1])
-    plot_drift(drift, frames, excerpt.drift)
+    plot_drift(drift, excerpt.drift, float(excerpt.drift_step))
     drift.set(xlabel="time (frames)", title="roll-out against the true network")
     for ax, letter in zip(axes.flat, "abcdef", strict=True):
         ax.set_title(letter, loc="left", fontweight="bold")

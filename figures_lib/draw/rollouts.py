@@ -2,7 +2,7 @@
 
 import matplotlib.pyplot as plt
 import torch
-from jaxtyping import Float, Int, Shaped
+from jaxtyping import Float, Int
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
@@ -35,16 +35,15 @@ def roll_out(scores: Scores, types: Int[Tensor, " neuron"], time_step: float) ->
     left.plot([], [], color=TRUE_COLOUR, lw=4, label="true")
     left.plot([], [], color=TYPE_COLOURS[0], lw=1.2, label="learned (colour: type)")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower left", ncols=2)
-    plot_drift(right, time, scores.drift)
+    plot_drift(right, scores.drift, time_step)
     right.set(xlabel="time (time units)")
     right.legend(loc="lower left", fontsize=8)
     return figure
 
 
-def plot_drift(
-    ax: Axes, time: Shaped[Tensor, " time"], r2: Float[Tensor, "state time"]
-) -> None:
+def plot_drift(ax: Axes, r2: Float[Tensor, "state time"], step: float) -> None:
     """R² between two networks after they started alike, from each state and their median."""
+    time = step * torch.arange(r2.shape[1])
     for state in r2:
         ax.plot(time, state, color=TYPE_COLOURS[0], lw=0.8, alpha=0.5)
     label = f"median of {len(r2)} states"

@@ -38,7 +38,10 @@ class Muon(Optimizer):
             for matrix in group["params"]:
                 if matrix.grad is None:
                     continue
-                average = self.state[matrix].setdefault("average", torch.zeros_like(matrix))
+                state = self.state[matrix]
+                if not state:
+                    state["average"] = torch.zeros_like(matrix)
+                average = state["average"]
                 average.lerp_(matrix.grad, 1 - MOMENTUM)
                 ahead = matrix.grad.lerp(average, MOMENTUM)  # as Nesterov does
                 rows, columns = matrix.shape
@@ -51,11 +54,12 @@ def orthogonalised(matrix: Float[Tensor, "row column"]) -> Float[Tensor, "row co
 
     A polynomial of the matrix, odd and of fifth degree, moves all singular values towards 1.
     """
-    wide = matrix if len(matrix) <= matrix.shape[1] else matrix.T
+    tall = len(matrix) > matrix.shape[1]
+    wide = matrix.T if tall else matrix
     wide = wide.bfloat16() if wide.is_cuda else wide
     wide = wide / wide.norm().clamp_min(LEAST)
     first, third, fifth = QUINTIC
     for _ in range(ITERATIONS):
         gram = wide @ wide.T
         wide = first * wide + (third * gram + fifth * gram @ gram) @ wide
-    return (wide if len(matrix) <= matrix.shape[1] else wide.T).to(matrix.dtype)
+    return (wide.T if tall else wide).to(matrix.dtype)

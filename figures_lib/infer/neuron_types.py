@@ -36,7 +36,7 @@ TOLERANCE = 0.02  # share of the residual by which types may explain held-out fr
 
 
 def find_types(
-    data: Data, estimate: Estimate, max_types: int, alike: float = 0.0
+    data: Data, estimate: Estimate, max_types: int, negligible: float = 0.0
 ) -> Iterator[list[Int[Tensor, " sender"]]]:
     """Candidates for the types of the neurons of all shards, the likeliest number first.
 
@@ -48,8 +48,8 @@ def find_types(
         data: the frames of the estimate.
         estimate: every neuron has its own functions.
         max_types: most types.
-        alike: share of the residual of the median neuron; mergers that cost less than that are
-            no more than errors of the functions.
+        negligible: share of the residual of the median neuron; mergers that cost less than
+            that are no more than errors of the functions.
 
     Yields:
         The types as merged and, if these differ, after every neuron has moved to the type that
@@ -66,7 +66,7 @@ def find_types(
     groups = shard.broadcast(parted(functions, groups, most), 0)
     known: set[tuple[int, ...]] = set()
     path, costs = merged(functions, groups)
-    for types in likely(path, costs, alike * float(residual.median())):
+    for types in likely(path, costs, negligible * float(residual.median())):
         new = []
         for found in (types, settled(functions, types)):
             one = shard.broadcast(found, 0)

@@ -12,7 +12,7 @@ from figures_lib.recordings.settings import FileSettings
 
 ACTIVITY, SESSION = "activity", "session"
 TIMES = ("times", "timestamps", "time")
-NUMBERS = ("sampling_rate", "derivative", "positions", "modulated", "gain", SESSION)
+NUMBERS = ("derivative", "positions", "modulated", "gain", SESSION)
 Array = np.ndarray
 
 
@@ -61,16 +61,16 @@ def contents_of(arrays: Mapping[str, Any], settings: FileSettings, where: str) -
         raise ConfigError(
             f"{where}: recording.array: no array {name!r}; it holds {_listed(arrays)}"
         )
-    wanted = {key: arrays[key] for key in (*NUMBERS, "names", *TIMES) if key in arrays}
-    read = {key: np.asarray(array) for key, array in wanted.items()}
-    rate, names = read.pop("sampling_rate", None), read.get("names")
+    wanted = ("sampling_rate", "names", *TIMES, *NUMBERS)
+    read = {key: np.asarray(arrays[key]) for key in wanted if key in arrays}
+    rate, names = read.get("sampling_rate"), read.get("names")
     return Contents(
         name=name,
         activity=np.asanyarray(arrays[name]),
         sampling_rate=None if rate is None else rate.reshape(-1)[0] if rate.size else rate,
         times=next((read[key] for key in TIMES if key in read), None),
         names=None if names is None else tuple(_text(one) for one in names.reshape(-1)),
-        **{key: read.get(key) for key in NUMBERS if key != "sampling_rate"},
+        **{key: read.get(key) for key in NUMBERS},
     )
 
 

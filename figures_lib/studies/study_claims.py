@@ -1,6 +1,7 @@
 """What the book says about its parameter studies, and what makes each sentence true."""
 
 from collections.abc import Mapping
+from functools import partial
 
 from figures_lib.studies.claim import (
     WEIGHTS,
@@ -23,8 +24,8 @@ def _all_types_are_found(rows: Rows) -> bool:
     return bool(found) and min(found) == 1.0
 
 
-def _weights_hardly_suffer(rows: Rows) -> bool:
-    return min(medians(rows, KINDS, WEIGHTS)) > 0.99
+def _weights_are_right(key: str, rows: Rows) -> bool:
+    return min(medians(rows, key, WEIGHTS)) > 0.99
 
 
 def _more_pixels_are_better(rows: Rows) -> bool:
@@ -32,30 +33,24 @@ def _more_pixels_are_better(rows: Rows) -> bool:
     return rising(some) and everyone < some[-1]
 
 
-def _weights_do_not_mind_inputs(rows: Rows) -> bool:
-    return min(medians(rows, INPUTS, WEIGHTS)) > 0.99
-
-
 def _contrast_helps(rows: Rows) -> bool:
-    return (
-        rising(medians(rows, CONTRAST, FIELD)) and min(medians(rows, CONTRAST, WEIGHTS)) > 0.99
-    )
+    return rising(medians(rows, CONTRAST, FIELD)) and _weights_are_right(CONTRAST, rows)
 
 
 def _speed_hardly_matters(rows: Rows) -> bool:
-    weights, field = (medians(rows, IMAGES, metric) for metric in (WEIGHTS, FIELD_FREE))
-    return min(weights) > 0.99 and min(field) > 0.95
+    return _weights_are_right(IMAGES, rows) and min(medians(rows, IMAGES, FIELD_FREE)) > 0.95
 
 
 def _theta_does_no_harm(rows: Rows) -> bool:
-    weights, types = (medians(rows, THETA, metric) for metric in (WEIGHTS, TYPES))
-    return min(weights) > 0.99 and types[-1] == 1.0
+    return _weights_are_right(THETA, rows) and medians(rows, THETA, TYPES)[-1] == 1.0
 
 
 OF_STUDIES: Mapping[str, tuple[Claim, ...]] = {
     "types": (
         Claim("One to four types are found, for every seed.", _all_types_are_found),
-        Claim("The weights are right for any number of types.", _weights_hardly_suffer),
+        Claim(
+            "The weights are right for any number of types.", partial(_weights_are_right, KINDS)
+        ),
     ),
     "inputs": (
         Claim(
@@ -63,7 +58,7 @@ OF_STUDIES: Mapping[str, tuple[Claim, ...]] = {
             "all are modulated.",
             _more_pixels_are_better,
         ),
-        Claim("The weights are right for any of them.", _weights_do_not_mind_inputs),
+        Claim("The weights are right for any of them.", partial(_weights_are_right, INPUTS)),
     ),
     "contrast": (
         Claim(
