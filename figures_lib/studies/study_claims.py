@@ -68,5 +68,10 @@ OF_STUDIES: Mapping[str, tuple[Claim, ...]] = {
         ),
     ),
     "speed": (Claim("The speed of the movie hardly matters yet.", _speed_hardly_matters),),
-    "theta": (Claim("Nothing gets worse as θ grows.", _theta_does_no_harm),),
+    "theta": (
+        Claim(
+            "The weights are right for any θ, and the types at the largest.",
+            _theta_does_no_harm,
+        ),
+    ),
 }
