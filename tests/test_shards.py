@@ -184,7 +184,7 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_pa
         (found.update(x), model.update(x)),
         (found.transfer(x), model.transfer(x)),
     ):
-        assert (one - other).abs().max() < 0.01 * other.abs().max()  # training amplifies
+        assert (one - other).abs().max() < 0.03 * other.abs().max()  # training amplifies
     ours, theirs = (score(*simulated, one).metrics for one in (found, model))
     for key in ("connectivity.r2", "external_input.r2", "types.accuracy"):
         assert ours[key] == pytest.approx(theirs[key], abs=1e-3), key
