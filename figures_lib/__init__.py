@@ -4,8 +4,13 @@ Every name is loaded when it is first used: torch, matplotlib and others take se
 command that needs none of them does not wait for.
 """
 
+import os
 from importlib import import_module
 from typing import Any
+
+# Threads that wait leave their core to others. By default they keep it busy, and on a shared
+# machine a step of a millisecond takes ten. It counts only where torch is loaded later.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _MODULES = (
     *("draw.benchmark_figures", "draw.benchmark_tables", "draw.experiment_figures"),

@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from numpy import ndarray
 from scipy.optimize import minimize
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
@@ -172,7 +173,9 @@ def refine(
 
     options = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": MEMORY, "ftol": 0, "gtol": 0}
     first = start.double().cpu().numpy()
-    found = minimize(evaluated, first, jac=True, method="L-BFGS-B", options=options)
+    # its vectors are short: on a busy machine a second thread takes ten times as long to answer
+    with ThreadpoolController().select(internal_api="openblas").limit(limits=1):
+        found = minimize(evaluated, first, jac=True, method="L-BFGS-B", options=options)
     before, _ = evaluated(first)
     best = torch.from_numpy(found.x).to(start) if found.fun <= before else start
     vector_to_parameters(best, parameters)
