@@ -1,7 +1,7 @@
 """What the commands of the command line do.
 
-They are apart from the command line itself, which loads them only when one is run: torch and
-papermill take seconds.
+They are apart from the command line itself, which loads them only when one is run: torch takes
+seconds. So do dask, torch_geometric and the readers of notebooks, which a command loads itself.
 """
 
 import sys
@@ -19,11 +19,6 @@ from figures_lib.runs.notebooks import execute_notebooks, summarise
 from figures_lib.runs.own import open_recording
 from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import Run, open_run
-from figures_lib.runs.site import build_site, check_place
-from figures_lib.studies import experiments
-from figures_lib.studies.batch import run_study
-from figures_lib.studies.points import first_seeds, load_study
-from figures_lib.studies.results import NAME, STATUS, Status, write_results
 from figures_lib.yaml_file import value_of
 
 FAILURE = 1  # exit code of a sweep in which a run failed
@@ -104,8 +99,8 @@ def run(options: Namespace) -> None:
 
 def baselines(options: Namespace) -> None:
     """Compare with what people use today."""
-    # imported late: few need it
     from figures_lib.bench.baselines import compare
+    from figures_lib.studies.results import write_results
 
     opened, _ = _opened(options)
     with exclusive(options.out), writing(options.out):
@@ -115,6 +110,10 @@ def baselines(options: Namespace) -> None:
 
 def sweep(options: Namespace) -> int:
     """Run a parameter sweep; the exit code is 1 if a run failed."""
+    from figures_lib.studies.batch import run_study
+    from figures_lib.studies.points import first_seeds, load_study
+    from figures_lib.studies.results import NAME, STATUS, Status
+
     if options.workers is not None and (options.workers < 0 or options.scheduler):
         raise ConfigError("--workers: give 0 or more, and only without --scheduler")
     if options.seeds is not None and options.seeds < 1:
@@ -138,6 +137,8 @@ def sweep(options: Namespace) -> int:
 
 def collect(options: Namespace) -> None:
     """Take the results of figures of the paper into the book."""
+    from figures_lib.studies import experiments
+
     book = options.out or experiments.SHIPPED
     found = experiments.all_own_rows(options.figures)
     with exclusive(book), writing(book):
@@ -147,6 +148,8 @@ def collect(options: Namespace) -> None:
 
 def build(options: Namespace) -> None:
     """Build the site."""
+    from figures_lib.runs.site import build_site, check_place
+
     place = options.out.absolute()  # replaced at the end; the lock lies beside it
     check_place(place)
     with exclusive(place.parent, lock=f".{place.name}.lock"), writing(place):
@@ -157,7 +160,6 @@ def bench(options: Namespace) -> None:
     """Measure speed, memory and accuracy."""
     if options.json.is_dir():
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
-    # imported late: it loads torch_geometric, which would delay every other command
     from figures_lib.bench.benchmark import benchmark
 
     plan, place = QUICK if options.quick else FULL, options.json.absolute()

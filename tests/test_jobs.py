@@ -12,7 +12,7 @@ from test_batch import written
 from figures_lib import commands
 from figures_lib.__main__ import main
 from figures_lib.runs.notebooks import RUN_HASH
-from figures_lib.studies import jobs
+from figures_lib.studies import batch, jobs
 from figures_lib.studies.batch import job_of
 from figures_lib.studies.points import load_study
 from figures_lib.studies.studies import HARDLY_TRAINED
@@ -53,7 +53,7 @@ def test_every_run_keeps_its_notebooks_on_request(tmp_path, monkeypatch):
 @pytest.mark.parametrize("asked", [True, False])
 def test_notebooks_are_kept_only_on_request(tmp_path, monkeypatch, asked):
     given = []
-    monkeypatch.setattr(commands, "run_study", lambda *all_of: given.extend(all_of) or [])
+    monkeypatch.setattr(batch, "run_study", lambda *all_of: given.extend(all_of) or [])
     monkeypatch.setattr(commands, "summarise", lambda _: None)
     option = ["--notebooks"] if asked else []
     assert main(["sweep", str(written(tmp_path)), "--out", str(tmp_path / "o"), *option]) == 0
