@@ -12,14 +12,15 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import jaxtyping
 import psutil
 import pytest
 import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
-from jaxtyping import install_import_hook
 
-install_import_hook("figures_lib", "beartype.beartype")  # checks shapes and types, here only
+# checks shapes and types, here only
+jaxtyping.install_import_hook("figures_lib", "beartype.beartype")
 
 from figures_lib.config import Experiment, load_experiment
 from figures_lib.infer.algorithm import infer
@@ -32,11 +33,20 @@ from figures_lib.simulate.truth import Truth
 ROOT = Path(__file__).resolve().parent.parent
 TEST_CONFIG = ROOT / "config" / "fig3_test.yaml"
 BOOK_TIME = 900  # seconds that its execution may take on a busy machine
-torch.set_num_threads(1)  # at these sizes a second one waits busily on the cores of others
+# two files of tests run at a time: neither they nor their commands and kernels need two cores
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"
 settings.register_profile(
     "busy", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("busy")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _types_are_checked(request):
+    """Only where the science is tested: elsewhere the same functions just take longer."""
+    module = request.module.__name__.removeprefix("test_")
+    jaxtyping.config.update("jaxtyping_disable", module not in PARTS["science"])
 
 
 @pytest.fixture(scope="session")
@@ -162,7 +172,6 @@ def pytest_collection_finish(session):
             process = subprocess.Popen(
                 ["bash", "-c", f'"$@"; {end}', "bash", *command, "--out", str(folder / "test")],
                 cwd=ROOT,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
                 stdout=log,
                 stderr=log,
             )

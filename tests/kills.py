@@ -26,6 +26,7 @@ from checks import ROOT, keep
 CONFIG = ROOT / "config" / "fig3_test.yaml"
 Metrics = dict[str, object]
 VARIES = ("time.", "memory.")  # metrics that differ between any two runs
+PRELOADED = ["figures_lib.runs.run", "figures_lib.draw.figures", "torch._dynamo"]
 TINY = {
     "simulation.neurons": 24,
     "simulation.input_neurons": 4,
@@ -41,10 +42,13 @@ TINY = {
 
 @dataclass(frozen=True)
 class Running:
-    """A started command: how to kill it with its children, and how to wait for it."""
+    """A started command: how to kill it with its children, and how to wait for it.
+
+    One waits for some seconds, or until it ends; its exit code is None if it has not ended.
+    """
 
     kill: Callable[[], None]
-    wait: Callable[[], int | None]
+    wait: Callable[[float | None], int | None]
 
 
 @dataclass(frozen=True)
@@ -78,12 +82,12 @@ def work(out: str) -> None:
 def stages(out: Path) -> Running:
     """:func:`work` in a process that need not import anything first."""
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["figures_lib"])
+    server.set_forkserver_preload(PRELOADED)
     process = server.Process(target=work, args=(str(out),))
     process.start()
 
-    def wait() -> int | None:
-        process.join()
+    def wait(seconds: float | None) -> int | None:
+        process.join(seconds)
         return process.exitcode
 
     return Running(process.kill, wait)
@@ -113,8 +117,9 @@ def book(out: Path) -> Running:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
 
-    def wait() -> int:
-        process.communicate()
+    def wait(seconds: float | None) -> int | None:
+        with suppress(subprocess.TimeoutExpired):
+            process.communicate(timeout=seconds)
         return process.returncode
 
     return Running(kill, wait)
@@ -124,7 +129,7 @@ def undisturbed(start: Callable[[Path], Running], out: Path) -> tuple[float, Met
     """Duration of the command [s], and its metrics."""
     running = start(out)
     begun = time.monotonic()
-    assert running.wait() == 0
+    assert running.wait(None) == 0
     return time.monotonic() - begun, metrics_of(out)
 
 
@@ -144,14 +149,14 @@ def survive(
     moments, by_progress, survived, since = random.Random(seed), Counter[int](), 0, 0
 
     def settle() -> int:
-        assert start(out).wait() == 0
+        assert start(out).wait(None) == 0
         return since if metrics_of(out) == expected else 0
 
     while by_progress.total() < count:
         running = start(out)
-        time.sleep(moments.uniform(0, seconds))
+        running.wait(moments.uniform(0, seconds))
         running.kill()
-        if running.wait() == 0:  # it had ended before: that is not a kill
+        if running.wait(None) == 0:  # it had ended before: that is not a kill
             survived, since = survived + settle(), 0
             shutil.rmtree(out)
             continue

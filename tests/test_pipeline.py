@@ -4,6 +4,7 @@ import errno
 import inspect
 import json
 import re
+import shutil
 import subprocess
 import sys
 from itertools import count
@@ -40,6 +41,29 @@ METRIC_KEYS = {
     *("spectrum.radius", "spectrum.radius_true", "spectrum.alignment"),
     *("diagnosis.halves_r2", "diagnosis.entanglement", "diagnosis.expected_r2"),
 }
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A finished run."""
+    run = open_run(TEST_CONFIG, tmp_path_factory.mktemp("finished"), FAST)
+    run.score()
+    return run
+
+
+@pytest.fixture
+def copied(finished, tmp_path):
+    """A copy of the finished run, to be continued."""
+    shutil.copytree(finished.out, tmp_path / "copied")
+    return tmp_path / "copied"
+
+
+@pytest.fixture
+def known(finished, monkeypatch):
+    """What inference and scores return is known: only which of them are asked for counts."""
+    model, scores = finished.infer(), finished.score()
+    monkeypatch.setattr(run_module, "infer", lambda *_: model)
+    monkeypatch.setattr(run_module, "score", lambda *_: scores)
 
 
 @pytest.fixture
@@ -82,13 +106,13 @@ def test_nothing_is_computed_twice(tmp_path, computed):
     ],
     ids=str,
 )
-def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, change, stages):
-    open_run(TEST_CONFIG, tmp_path, FAST).score()
-    computed.clear()
-    open_run(TEST_CONFIG, tmp_path, FAST | change).score()
+def test_a_change_recomputes_exactly_what_depends_on_it(
+    copied, known, computed, change, stages
+):
+    open_run(TEST_CONFIG, copied, FAST | change).score()
     assert computed == stages
     computed.clear()
-    open_run(TEST_CONFIG, tmp_path, FAST).score()  # the first results still exist
+    open_run(TEST_CONFIG, copied, FAST).score()  # the first results still exist
     assert computed == []
 
 
@@ -102,12 +126,12 @@ def test_a_change_recomputes_exactly_what_depends_on_it(tmp_path, computed, chan
         ("draw.figures", []),
     ],
 )
-def test_changed_code_recomputes_its_stage(tmp_path, computed, monkeypatch, module, stages):
-    open_run(TEST_CONFIG, tmp_path, FAST).score()
-    computed.clear()
+def test_changed_code_recomputes_its_stage(
+    copied, known, computed, monkeypatch, module, stages
+):
     monkeypatch.setitem(keys.LOADED, f"figures_lib.{module}", "edited")
     keys.code_version.cache_clear()
-    open_run(TEST_CONFIG, tmp_path, FAST).score()
+    open_run(TEST_CONFIG, copied, FAST).score()
     monkeypatch.undo()
     keys.code_version.cache_clear()
     assert computed == stages
@@ -207,18 +231,17 @@ def _without_truth(simulate):
     return wrapped
 
 
-def test_metrics_and_provenance(tmp_path):
-    run = open_run(TEST_CONFIG, tmp_path, FAST)
-    metrics = run.metrics()
+def test_metrics_and_provenance(finished):
+    run, metrics = finished, finished.metrics()
     optional = {key for key in metrics if key.startswith(("formulas.", "rollout.r2_"))}
     assert set(metrics) - optional == METRIC_KEYS
     assert {"formulas.update", "formulas.transfer_missed", "rollout.r2_400"} <= optional
     assert metrics["profile"] == "test"
     assert metrics["time.total_s"] >= metrics["time.simulate_s"] + metrics["time.infer_s"]
     assert metrics["memory.peak_bytes"] > 1e8
-    assert json.loads((tmp_path / "metrics.json").read_text()) == metrics
-    text = (tmp_path / "provenance.json").read_text()
-    assert str(tmp_path) not in text
+    assert json.loads((run.out / "metrics.json").read_text()) == metrics
+    text = (run.out / "provenance.json").read_text()
+    assert str(run.out) not in text
     assert str(run_module.ROOT) not in text
     provenance = json.loads(text)
     assert provenance["config_hash"] == metrics["config_hash"]
@@ -286,7 +309,8 @@ def test_what_fails_while_it_is_written_leaves_the_earlier_file(tmp_path, monkey
 
 
 def test_progress_is_replayed_from_a_finished_inference(tmp_path):
-    run, first, second = open_run(TEST_CONFIG, tmp_path, FAST), [], []
+    small = FAST | {"simulation.frames": 500}
+    run, first, second = open_run(TEST_CONFIG, tmp_path, small), [], []
     run.infer(first.append)
     run.infer(second.append)
     assert [s.loss for s in first] == [s.loss for s in second]
@@ -373,14 +397,14 @@ def test_code_of_a_stage_is_everything_that_it_imports(stage):
     assert "figures_lib.infer.shards" in expected or stage in ("simulate", "read")
 
 
-def test_keys_are_computed_once_per_run(tmp_path, monkeypatch):
+def test_keys_are_computed_once_per_run(finished, monkeypatch):
     """The input files are read for them once, not once for each stage."""
     asked = []
     real = run_module.keys_of
     monkeypatch.setattr(
         run_module, "keys_of", lambda *given: (asked.append(given), real(*given))[1]
     )
-    run = open_run(TEST_CONFIG, tmp_path, FAST)
+    run = open_run(TEST_CONFIG, finished.out, FAST)
     run.score()
     assert run.finished
     assert len(asked) == 1

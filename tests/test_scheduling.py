@@ -129,16 +129,17 @@ def test_the_study_of_noise_has_one_row_per_run_with_every_metric(tmp_path, monk
     tree = yaml.safe_load((SWEEPS / "noise.yaml").read_text())
     tree["overrides"] |= {"simulation.neurons": 16, "simulation.input_neurons": 4}
     tree["overrides"] |= {"simulation.frames": 400, "simulation.warm_up": 5} | HARDLY_TRAINED
+    tree["seeds"] = 2
     path, out = tmp_path / "noise.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(tree))
     monkeypatch.setattr("figures_lib.commands.summarise", lambda _: None)
     assert main(["sweep", str(path), "--out", str(out)]) == 0
     rows = read_results(out / "results.csv")
-    asked = [(noise, seed) for noise in tree["grid"]["simulation.noise"] for seed in range(3)]
+    asked = [(noise, seed) for noise in tree["grid"]["simulation.noise"] for seed in range(2)]
     assert [(row["simulation.noise"], row["seed"]) for row in rows] == asked
     for row in rows:
         assert all(row[key] is not None for key in METRIC_KEYS)
-    assert len({row["config_hash"] for row in rows}) == len(rows) == 21
+    assert len({row["config_hash"] for row in rows}) == len(rows) == 14
 
 
 def test_a_cluster_without_workers_is_waited_for(tmp_path, monkeypatch, capsys):
