@@ -28,6 +28,7 @@ HARDLY_TRAINED = {
     "graph_network.steps": 5,
     "field_network.steps": 5,
 }
+FEW = {"simulation.neurons": 32, "simulation.input_neurons": 16}
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,8 @@ def _study(run: Run, name: str) -> list[Row]:
 
 
 def _thinned(axes: Axes) -> Axes:
-    """The first and the last option of every axis, one seed, hardly any sweeps."""
-    overrides, points = axes.overrides | HARDLY_TRAINED, _ends(axes.points)
+    """The first and the last option of every axis, one seed, few neurons, hardly any sweeps."""
+    overrides, points = axes.overrides | FEW | HARDLY_TRAINED, _ends(axes.points)
     grid = {key: _ends(values) for key, values in axes.grid.items()}
     changes = {"overrides": overrides, "points": points, "grid": grid, "seeds": 1}
     return axes.model_copy(update=changes)
