@@ -36,6 +36,7 @@ BOOK_TIME = 900  # seconds that its execution may take on a busy machine
 # two files of tests run at a time: neither they nor their commands and kernels need two cores
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # they would compile the package every time
 settings.register_profile(
     "busy", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
