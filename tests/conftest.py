@@ -18,6 +18,7 @@ import pytest
 import torch
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
+from kills import TINY
 
 # checks shapes and types, here only
 jaxtyping.install_import_hook("figures_lib", "beartype.beartype")
@@ -63,6 +64,15 @@ def simulated(experiment):
 @pytest.fixture(scope="session")
 def model(experiment, simulated):
     return infer(simulated[0], experiment.learner)
+
+
+@pytest.fixture(scope="session")
+def finished():
+    """A finished run of :data:`kills.TINY`; tests that change its folder copy it."""
+    with tempfile.TemporaryDirectory() as folder:
+        run = open_run(TEST_CONFIG, folder, TINY)
+        run.score()
+        yield run
 
 
 class Small(NamedTuple):

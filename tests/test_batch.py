@@ -24,6 +24,7 @@ from figures_lib.studies.points import Axes, Draws, load_study, plan
 from figures_lib.studies.results import read_results, varied_keys, write_results
 
 SWEEP = ROOT / "config" / "sweeps" / "test.yaml"
+PATIENCE = 400  # seconds: beside other tests, processes start slowly
 COMMAND = [sys.executable, "-m", "figures_lib", "sweep"]
 
 
@@ -46,7 +47,7 @@ def started(*arguments: object) -> subprocess.Popen:
     )
 
 
-def until(condition, seconds: float = 400):  # beside other tests, processes start slowly
+def until(condition, seconds: float = PATIENCE):
     end = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < end, "waited in vain"
@@ -252,7 +253,7 @@ def test_a_worker_of_a_real_cluster_is_killed(tmp_path):
         workers[owner].kill()
         workers[owner].wait()
         at_kill = finished_stages(out)
-        assert processes[3].wait(timeout=400) == 0
+        assert processes[3].wait(timeout=PATIENCE) == 0
     finally:
         for process in processes:
             process.kill()

@@ -165,7 +165,7 @@ def test_executed_again_the_notebooks_print_the_same(
         capture_output=True,
         text=True,
         cwd=tmp_path,
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
         check=False,
     )
     assert answer.returncode == 0, answer.stdout[-4000:]

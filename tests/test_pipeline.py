@@ -43,14 +43,6 @@ METRIC_KEYS = {
 }
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A finished run."""
-    run = open_run(TEST_CONFIG, tmp_path_factory.mktemp("finished"), FAST)
-    run.score()
-    return run
-
-
 @pytest.fixture
 def copied(finished, tmp_path):
     """A copy of the finished run, to be continued."""

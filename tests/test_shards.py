@@ -10,7 +10,7 @@ import pytest
 import shard_worker
 import torch
 from conftest import ROOT, TEST_CONFIG
-from test_batch import finished_stages, until
+from test_batch import PATIENCE, finished_stages, until
 
 from figures_lib.__main__ import main
 from figures_lib.draw import benchmark_figures, benchmark_tables
@@ -42,7 +42,7 @@ def halves(tmp_path_factory):
     folder = tmp_path_factory.mktemp("halves")
     worker = ROOT / "tests" / "shard_worker.py"
     with together(worker, folder, stderr=subprocess.PIPE) as process:
-        _, error = process.communicate(timeout=400)
+        _, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     return [torch.load(folder / f"{rank}.pt", weights_only=True) for rank in range(2)]
 
@@ -152,7 +152,7 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_pa
     command = ["-m", "figures_lib", "infer", "--config", TEST_CONFIG, "--out", out]
     command += [word for key, value in few.items() for word in ("-p", f"{key}={value}")]
     with together(*command, stderr=subprocess.DEVNULL) as process:
-        until(lambda: list(out.glob("stages/.infer-*")), 400)
+        until(lambda: list(out.glob("stages/.infer-*")))
         ranks = psutil.Process(process.pid).children(recursive=True)
         workers = [one for one in ranks if "figures_lib" in one.cmdline()]
         assert len(workers) == 2
@@ -166,7 +166,7 @@ def test_a_killed_process_ends_the_command_and_the_same_command_continues(tmp_pa
     damaged = shutil.copytree(sound, out / "stages" / sound.name)
     (damaged / "siren.safetensors").write_bytes(b"damaged")
     with together(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        output, error = process.communicate(timeout=400)
+        output, error = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, error
     after = finished_stages(out)
     assert {name: after[name] for name in before} == before
