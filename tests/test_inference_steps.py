@@ -202,7 +202,9 @@ def test_rows_are_rescaled_and_the_field_inversely(small, passed, monkeypatch):
     ((_, where, field, times, first),) = fitted
     assert torch.equal(where, positions)
     assert torch.allclose(field, stage.estimate.field[rows] * scales[:, None], rtol=1e-3)
-    assert torch.equal(times, window_centres(stage.data.windows))
+    assert torch.equal(
+        times, window_centres(torch.arange(stage.data.windows), stage.data.windows)
+    )
     assert first == 0
 
 
@@ -312,16 +314,6 @@ def test_a_first_sweep_that_diverges_leaves_nothing(small, monkeypatch):
     with pytest.raises(InferenceError, match=r"^sweep 0 diverged \(singular\)") as error:
         infer(small.recording, small.experiment.learner)
     assert not error.value.last_good
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-def test_gpu_infers_what_the_cpu_infers(small):
-    found = infer(small.recording, small.experiment.learner, "cuda")
-    ours, theirs = (
-        score(small.recording, small.truth, one).metrics for one in (small.model, found)
-    )
-    for key in ("connectivity.r2", "connectivity.slope", "external_input.r2", "types.accuracy"):
-        assert theirs[key] == pytest.approx(ours[key], abs=0.01), key
 
 
 def test_networks_whose_training_on_frames_diverges_stay_as_they_were(

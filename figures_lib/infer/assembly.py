@@ -135,7 +135,7 @@ def match_rows(
         learner.field_network,
         positions,
         field,
-        window_centres(data.windows).to(rows.device),
+        window_centres(torch.arange(data.windows, device=rows.device), data.windows),
         int(inputs[: shard.first].sum()),
     )
     # a neuron without gain receives nothing: its row of W cannot be inferred

@@ -29,6 +29,7 @@ from figures_lib.infer.fit_networks import snapshot_steps
 from figures_lib.infer.gauge import transfer_scale, visited_grid
 from figures_lib.infer.heldout import choice_frames, held_out
 from figures_lib.learner import Training
+from figures_lib.model.cuda_graph import gradients
 from figures_lib.model.inferred import SweepReport
 from figures_lib.model.joint import JointNetwork
 from figures_lib.recording import Recording
@@ -202,6 +203,12 @@ class _Descent:
             final_div_factor=100,
         )
         self.random = torch.Generator().manual_seed(seed)
+        self.descend = gradients(
+            self._loss,
+            [parameter for one in groups for parameter in one["params"]],
+            [torch.zeros(n, dtype=torch.long, device=frames.device) for n in self._drawn],
+            capture=network.gnn.config.transfer != "pair",  # its checkpoints wait for the GPU
+        )
         self.step = 0
         embeddings = earlier.embeddings or (_copy(network.gnn.embedding),)
         self.course = replace(earlier, embeddings=embeddings)
@@ -224,22 +231,31 @@ class _Descent:
                 scalars(self._position(), {"loss/batch": float(loss)})
         self.seconds, self.done = time.perf_counter() - start, stop - before
 
+    @property
+    def _drawn(self) -> tuple[int, int]:
+        """Frames per step, and the neurons whose functions are penalised."""
+        return self.settings.batch, min(SAMPLE, self.frames.activity.shape[1])
+
+    def _loss(
+        self, frames: Int[Tensor, " batch"], neurons: Int[Tensor, " shown"]
+    ) -> Float[Tensor, ""]:
+        """The squared error of some frames, relative to the variance of x', and penalties."""
+        activity, target, numbers = self.frames.at(frames)
+        error = target - self.network(activity, numbers)
+        loss = (error**2).mean() / self.frames.power
+        return loss + penalty(self.network, self.settings, self.frames, neurons)
+
     def _descend(self) -> Float[Tensor, ""]:
         """One step of Adam."""
-        settings, frames = self.settings, self.frames
-        drawn = torch.randint(len(frames.training), (settings.batch,), generator=self.random)
-        activity, target, numbers = frames.at(frames.training[drawn])
-        error = target - self.network(activity, numbers)
-        loss = (error**2).mean() / frames.power
-        chosen = torch.randint(
-            activity.shape[1], (min(SAMPLE, activity.shape[1]),), generator=self.random
+        frames, device = self.frames.training, self.frames.device
+        sizes = zip((len(frames), self.frames.activity.shape[1]), self._drawn, strict=True)
+        drawn, chosen = (
+            torch.randint(most, (some,), generator=self.random) for most, some in sizes
         )
-        total = loss + penalty(self.network, settings, frames, chosen.to(frames.device))
-        self.optimiser.zero_grad(set_to_none=True)
-        total.backward()
+        loss = self.descend(frames[drawn].to(device), chosen.to(device))
         self.optimiser.step()
         self.schedule.step()
-        return loss.detach()
+        return loss
 
     def judge(self, scalars: Scalars) -> SweepReport:
         """Judge the network on held-out frames; keep a copy if it is the best so far."""

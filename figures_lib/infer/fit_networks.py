@@ -8,7 +8,7 @@ share of a batch, and the gradients are summed.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -17,18 +17,20 @@ from numpy import ndarray
 from scipy.optimize import minimize
 from threadpoolctl import ThreadpoolController
 from torch import Tensor
-from torch.nn.utils import parameters_to_vector, vector_to_parameters
+from torch.nn.utils import parameters_to_vector
 
 from figures_lib.infer.diagnosis import check_training
 from figures_lib.infer.muon import Muon
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.unknowns import means_of_types
 from figures_lib.learner import FieldNetwork, GraphNetwork
+from figures_lib.model.cuda_graph import gradients
 from figures_lib.model.gnn import GNN
 from figures_lib.model.siren import Siren
 
 SNAPSHOTS = 9  # of the embeddings, kept for the figure
-FIRST_BATCH = 0.5  # points of the first step of the SIREN, relative to the last one
+FIRST_BATCH = 0.5  # points of the first steps of the SIREN, relative to the last ones
+STAGES = 8  # in which their number grows
 MEMORY = 20  # steps from which L-BFGS learns the curvature
 EMBEDDING_RATE = 10.0  # learning rate of a_i relative to that of the MLPs
 
@@ -73,20 +75,26 @@ def fit_embedding(
     spread = [
         (density * f**2).sum(1).mean().sqrt().clamp_min(1e-12) for f in (update, transfer)
     ]
-    for step in range(steps + 1):
-        if step in kept:
-            snapshots.append(gnn.embedding.detach().clone())
-        batch = torch.randint(neurons, (min(config.batch, neurons),), device=knots.device)
-        chosen = batch[shard.rank :: shard.ranks]
+    size = min(config.batch, neurons)
+
+    def misfit(chosen: Tensor) -> Tensor:
         x = knots.expand(len(chosen), -1)
         embedding = gnn.embedding[chosen]
         errors = [
             (gnn.update_function(embedding, x) - update[chosen]) / spread[0],
             (_transfer(gnn, embedding, x) - transfer[chosen]) / spread[1],
         ]
-        loss = torch.stack([(density[chosen] * error**2).sum() for error in errors]).sum()
-        loss = loss / len(batch)
-        _step(loss, [optimiser], [schedule], shard)
+        squares = [(density[chosen] * error**2).sum() for error in errors]
+        return torch.stack(squares).sum() / size
+
+    example = torch.arange(size, device=knots.device)[shard.rank :: shard.ranks]
+    descend = gradients(misfit, [*networks, gnn.embedding], [example])
+    for step in range(steps + 1):
+        if step in kept:
+            snapshots.append(gnn.embedding.detach().clone())
+        batch = torch.randint(neurons, (size,), device=knots.device)
+        loss = descend(batch[shard.rank :: shard.ranks])
+        _step([optimiser], [schedule], shard)
         check_training("graph_network", step, steps + 1, loss)
     return torch.stack(snapshots)
 
@@ -146,9 +154,10 @@ def fit_functions(
     optimiser = torch.optim.Adam(networks, lr=config.learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
     alone = Shard(len(types))  # few tables: all processes fit them, with equal results
+    descend = gradients(misfit, networks)
     for step in range(steps):
-        loss = misfit()
-        _step(loss, [optimiser], [schedule], alone)
+        loss = descend()
+        _step([optimiser], [schedule], alone)
         check_training("graph_network", step, steps, loss)
     refine(networks, misfit, config.steps)
 
@@ -164,12 +173,19 @@ def refine(
         steps: iterations, at most.
     """
     start = parameters_to_vector(parameters).detach()
+    sizes = [parameter.numel() for parameter in parameters]
+    descend = gradients(misfit, parameters)
+
+    @torch.no_grad()
+    def move(vector: Tensor) -> None:
+        for parameter, part in zip(parameters, vector.split(sizes), strict=True):
+            parameter.copy_(part.view_as(parameter))
 
     def evaluated(values: ndarray) -> tuple[float, ndarray]:
-        vector_to_parameters(torch.from_numpy(values).to(start), parameters)
-        loss = misfit()
-        gradient = torch.autograd.grad(loss, parameters)
-        return float(loss.detach()), parameters_to_vector(gradient).double().cpu().numpy()
+        move(torch.from_numpy(values).to(start))
+        loss = descend()
+        gradient = parameters_to_vector([parameter.grad for parameter in parameters])
+        return float(loss), gradient.double().cpu().numpy()
 
     options = {"maxiter": steps, "maxfun": 2 * steps, "maxcor": MEMORY, "ftol": 0, "gtol": 0}
     first = start.double().cpu().numpy()
@@ -178,7 +194,7 @@ def refine(
         found = minimize(evaluated, first, jac=True, method="L-BFGS-B", options=options)
     before, _ = evaluated(first)
     best = torch.from_numpy(found.x).to(start) if found.fun <= before else start
-    vector_to_parameters(best, parameters)
+    move(best)
 
 
 def fit_field(
@@ -228,18 +244,36 @@ def fit_field(
         for optimiser in optimisers
     ]
     shard = Shard.here(len(positions))
-    for step in range(config.steps if len(positions) else 0):
-        # coarse steps need fewer points than fine ones
-        batch = math.ceil(config.batch * FIRST_BATCH ** (1 - step / config.steps))
-        row = torch.randint(len(positions), (batch,), device=field.device)
-        window = torch.randint(len(times), (batch,), device=field.device)
-        here = ((row >= first) & (row < first + len(field))).nonzero()[:, 0]
-        row, window = row[here], window[here]
-        points = torch.cat([positions[row], times[window, None]], 1)
-        loss = ((siren(points) - field[row - first, window]) ** 2).sum() / batch
-        _step(loss, optimisers, schedules, shard)
-        check_training("field_network", step, config.steps, loss)
+    alone = shard.ranks == 1
+
+    def misfit(points: Tensor, target: Tensor, batch: Tensor) -> Tensor:
+        return ((siren(points) - target) ** 2).sum() / batch
+
+    steps = config.steps if len(positions) else 0
+    for size, own in _growing(config.batch, steps):
+        batch = torch.tensor(size, device=field.device)
+        example = field.new_zeros(size, 3), field.new_zeros(size), batch
+        descend = gradients(misfit, list(siren.parameters()), example, capture=alone)
+        for step in own:
+            row = torch.randint(len(positions), (size,), device=field.device)
+            window = torch.randint(len(times), (size,), device=field.device)
+            if not alone:
+                here = (row >= first) & (row < first + len(field))
+                row, window = row[here], window[here]
+            points = torch.cat([positions[row], times[window, None]], 1)
+            loss = descend(points, field[row - first, window], batch)
+            _step(optimisers, schedules, shard)
+            check_training("field_network", step, steps, loss)
     return siren
+
+
+def _growing(largest: int, steps: int) -> Iterator[tuple[int, range]]:
+    """Points per step and the steps that have so many: coarse steps need fewer."""
+    for stage in range(STAGES):
+        share = FIRST_BATCH ** (1 - (stage + 1) / STAGES)
+        own = range(steps * stage // STAGES, steps * (stage + 1) // STAGES)
+        if own:
+            yield math.ceil(largest * share), own
 
 
 def _transfer(gnn: GNN, sender: Tensor, x: Tensor, receiver: Tensor | None = None) -> Tensor:
@@ -250,15 +284,11 @@ def _transfer(gnn: GNN, sender: Tensor, x: Tensor, receiver: Tensor | None = Non
 
 
 def _step(
-    loss: Tensor,
     optimisers: Sequence[torch.optim.Optimizer],
     schedules: Sequence[torch.optim.lr_scheduler.LRScheduler],
     shard: Shard,
 ) -> None:
-    """One step of the optimisers on the summed loss of all processes."""
-    for optimiser in optimisers:
-        optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    """One step of the optimisers along the summed gradient of all processes."""
     if shard.ranks > 1:
         _sum_gradients(optimisers, shard)
     for optimiser, schedule in zip(optimisers, schedules, strict=True):

@@ -29,6 +29,7 @@ class JointNetwork(nn.Module):
 
     positions: Tensor
     modulated: Tensor
+    inputs: Tensor  # indices of the modulated neurons
     gain: Tensor
     fixed_field: Tensor
 
@@ -47,6 +48,7 @@ class JointNetwork(nn.Module):
         self.frames, self.windows = frames, windows
         for name, value in (("positions", positions), ("modulated", modulated), ("gain", gain)):
             self.register_buffer(name, value, persistent=False)
+        self.register_buffer("inputs", modulated.nonzero()[:, 0], persistent=False)
         self.register_buffer("fixed_field", gain.new_empty(0, 0), persistent=False)
 
     @torch.no_grad()
@@ -72,8 +74,8 @@ class JointNetwork(nn.Module):
         if len(self.fixed_field):
             return self.fixed_field[frames * self.windows // self.frames]
         field = self.gain.new_ones(len(frames), len(self.gain))
-        if not self.modulated.any():
+        if not len(self.inputs):
             return field
-        here = self.positions[self.modulated]
+        here = self.positions[self.inputs]
         values = field_in_windows(self.siren, here, frames, self.frames, self.windows)
-        return field.index_copy(1, self.modulated.nonzero()[:, 0], values)
+        return field.index_copy(1, self.inputs, values)

@@ -59,9 +59,9 @@ class Siren(nn.Module):
         return self.output(hidden)[:, 0] ** 2
 
 
-def window_centres(windows: int) -> Float[Tensor, " window"]:
-    """Time of the centre of each window as a fraction of the recording."""
-    return (torch.arange(windows) + 0.5) / windows
+def window_centres(chosen: Int[Tensor, " chosen"], windows: int) -> Float[Tensor, " chosen"]:
+    """Time of the centre of some windows as a fraction of the recording."""
+    return (chosen + 0.5) / windows
 
 
 def field_in_windows(
@@ -80,13 +80,21 @@ def field_in_windows(
         total: frames of the recording.
         windows: equal parts of the recording.
     """
-    found, place = (frames * windows // total).unique(return_inverse=True)
-    times = window_centres(windows).to(positions)[found]
+    window = frames * windows // total
+    if windows == total:  # each frame has a window of its own
+        return _at_times(siren, positions, window_centres(window, windows))
+    found, place = window.unique(return_inverse=True)
+    return _at_times(siren, positions, window_centres(found, windows))[place]
+
+
+def _at_times(
+    siren: Siren, positions: Float[Tensor, "input 2"], times: Float[Tensor, " time"]
+) -> Float[Tensor, "time input"]:
     values = [
         siren(torch.cat([positions.repeat(len(some), 1), _each(some, len(positions))], 1))
         for some in times.split(max(1, POINTS // max(1, len(positions))))
     ]
-    return torch.cat(values).view(len(times), len(positions))[place]
+    return torch.cat(values).view(len(times), len(positions))
 
 
 def _each(times: Float[Tensor, " time"], count: int) -> Float[Tensor, "point 1"]:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from figures_lib.config import Experiment
 from figures_lib.errors import SimulationError
+from figures_lib.model.cuda_graph import captured
 from figures_lib.model.dynamics import Dynamics, cores_left_to_product
 from figures_lib.recording import ACTIVITY, DERIVATIVE, Recording, array_file, mapped
 from figures_lib.simulate.movie import image_index
@@ -55,24 +56,6 @@ def advance(chunk: Chunk, dynamics: Dynamics, time_step: float) -> None:
         slope.copy_(dynamics.derivative(x, chunk.field[step]))
         after = chunk.states[step + 1]
         torch.add(x, slope, alpha=time_step, out=after).add_(chunk.noise[step])
-
-
-def captured(step: Callable[[Chunk], None], chunk: Chunk) -> Callable[[Chunk], None]:
-    """All steps of a chunk as one CUDA graph, which launches their kernels without the CPU.
-
-    A step of 2048 neurons is a dozen kernels of microseconds each, and launching them one by
-    one would take longer than running them. The graph reads and writes the buffers of
-    ``chunk`` itself, so the returned function accepts this chunk only.
-    """
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):  # libraries allocate their workspace outside the graph
-        step(chunk.shortened(3))
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        step(chunk)
-    return lambda _: graph.replay()
 
 
 def simulate(
@@ -157,7 +140,9 @@ def stretches(
         dynamics=truth.dynamics.to(device),
         time_step=settings.time_step,
     )
-    run = captured(step, chunk) if chunk.noise.is_cuda else step
+    run: Callable[[], None] = partial(step, chunk)
+    if chunk.noise.is_cuda:
+        run = captured(run, lambda: step(chunk.shortened(3)))
     source = random_stream(experiment, "noise")
     chunk.states[-1] = torch.randn(settings.neurons, generator=source)  # equal on all devices
     if chunk.noise.device != source.device:
@@ -172,7 +157,7 @@ def stretches(
             chunk.field[:skip, :inputs] = 0
             chunk.field[skip:steps, :inputs] = movie[image[start : start + steps - skip]]
             if steps == CHUNK:
-                run(chunk)
+                run()
             else:
                 step(chunk.shortened(steps))
             _check(chunk.states[:steps], first, experiment)
