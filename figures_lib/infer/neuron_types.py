@@ -55,21 +55,22 @@ def find_types(
         The types as merged and, if these differ, after every neuron has moved to the type that
         is most like it.
     """
-    shard, functions = data.shard, functions_of(data, estimate)
+    shard, device = data.shard, estimate.update.device
+    functions = functions_of(data, estimate).cpu()  # thousands of small matrices
     most = min(max_types, shard.neurons // LEAST)
     if most < 1:
         return
     residual = shard.all_gather(residual_by_neuron(data, estimate)).double() / data.frames
     tables = functions_of_neurons(data, estimate)
-    distances = function_distances(*tables, functions.sent, residual)
-    groups = many_groups(distances, most).to(residual.device)
-    groups = shard.broadcast(parted(functions, groups, most), 0)
+    distances = function_distances(*tables, functions.sent.to(device), residual)
+    groups = parted(functions, many_groups(distances, most), most)
+    groups = shard.broadcast(groups.to(device), 0).cpu()
     known: set[tuple[int, ...]] = set()
     path, costs = merged(functions, groups)
     for types in likely(path, costs, negligible * float(residual.median())):
         new = []
         for found in (types, settled(functions, types)):
-            one = shard.broadcast(found, 0)
+            one = shard.broadcast(found.to(device), 0)
             if (labels := tuple(one.tolist())) not in known:
                 known.add(labels)
                 new.append(one)

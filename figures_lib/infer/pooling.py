@@ -86,6 +86,10 @@ class Functions:
         basis = own.pop("basis")
         return Functions(basis, **{name: values[members] for name, values in own.items()})
 
+    def cpu(self) -> "Functions":
+        """The same in the memory of the CPU."""
+        return Functions(*(getattr(self, one.name).cpu() for one in fields(self)))
+
     def update(self, members: Tensor) -> Float[Tensor, " spline"]:
         """The φ from which those of the members differ least, but for a constant each."""
         normal, moment = self.moments[members].sum(0), self.by_update[members].sum(0)
