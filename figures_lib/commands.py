@@ -7,6 +7,7 @@ seconds. So do dask, torch_geometric and the readers of notebooks, which a comma
 import sys
 from argparse import Namespace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from figures_lib.bench.plans import FULL, QUICK
@@ -18,10 +19,10 @@ from figures_lib.runs.files import exclusive, write_json, writing
 from figures_lib.runs.notebooks import execute_notebooks, summarise
 from figures_lib.runs.own import open_recording
 from figures_lib.runs.provenance import machine
-from figures_lib.runs.run import Run, open_run
+from figures_lib.runs.run import Run, checked_device, open_run
 from figures_lib.yaml_file import value_of
 
-FAILURE = 1  # exit code of a sweep in which a run failed
+FAILURE = 1  # exit code of a command of many parts, one of which failed
 
 
 def say(line: str) -> None:
@@ -156,16 +157,32 @@ def build(options: Namespace) -> None:
         print(f"site: {build_site(options.run, options.out)}")
 
 
-def bench(options: Namespace) -> None:
-    """Measure speed, memory and accuracy."""
+def bench(options: Namespace) -> int:
+    """Measure speed, memory and accuracy; the exit code is 1 if a part failed."""
     if options.json.is_dir():
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
+    place = options.json.absolute()
+    if options.gpu:
+        return _bench_gpu(options, place)
     from figures_lib.bench.benchmark import benchmark
 
-    plan, place = QUICK if options.quick else FULL, options.json.absolute()
+    plan = QUICK if options.quick else FULL
     with exclusive(place.parent, "--json", f".{place.name}.lock"):
         write_json(place, benchmark(plan, say))
     print(f"benchmark: {options.json}")
+    return 0
+
+
+def _bench_gpu(options: Namespace, place: Path) -> int:
+    from figures_lib.bench.gpu import GpuPlan, failures, gpu_benchmark
+
+    checked_device("cuda")
+    with exclusive(place.parent, "--json", f".{place.name}.lock"):
+        result = gpu_benchmark(GpuPlan(), say, partial(write_json, place))
+    print(f"benchmark: {options.json}")
+    if failed := failures(result):
+        print(f"failed: {', '.join(failed)}; the reasons are in this file", file=sys.stderr)
+    return FAILURE if failed else 0
 
 
 def _overrides(options: Namespace) -> dict[str, Any]:

@@ -128,7 +128,7 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
             "scoring",
             "siren",
         ),
-        *("sweeps", "projection", "gradient", "types", "receiver_groups"),
+        *("sweeps", "projection", "gradient", "types", "receiver_groups", "gpu"),
     ),
     "book": (
         *("site", "notebooks", "furniture", "odd_runs", "walkthrough", "benchmark", "pages"),

@@ -97,6 +97,71 @@ class Scores:
         return cls(metrics=metrics, **load_file(folder / "scores.safetensors"))
 
 
+@dataclass(frozen=True)
+class Compared:
+    """The unknowns of a model and the true ones, both in the convention of the model.
+
+    Attributes:
+        accuracy: share of neurons in matched types.
+        type_of_cluster: the true type that is most common in each found type.
+        cluster_of_type: the found type that is most common in each true type.
+        x: activity over the range that each true type visits.
+        update: true φ and φ*.
+        transfer: true ψ and ψ*, the largest value 1.
+        scale: what the true ψ, and ψ*, were divided by.
+        connectivity: true W and W*.
+    """
+
+    accuracy: float
+    type_of_cluster: Int[Tensor, " cluster"]
+    cluster_of_type: Int[Tensor, " type"]
+    x: Float[Tensor, "type x"]
+    update: tuple[Float[Tensor, "type x"], Float[Tensor, "type x"]]
+    transfer: tuple[Float[Tensor, "... type x"], Float[Tensor, "... type x"]]
+    scale: tuple[Tensor, Tensor]
+    connectivity: tuple[Float[Tensor, "neuron neuron"], Float[Tensor, "neuron neuron"]]
+
+    def metrics(self) -> dict[str, float]:
+        """How well W, the types and the functions agree."""
+        r2, slope = fit_line(*self.connectivity)
+        return {
+            "connectivity.r2": r2,
+            "connectivity.slope": slope,
+            "connectivity.r2_gauge_free": gauge_free_r2(*self.connectivity),
+            "types.accuracy": self.accuracy,
+            "phi.max_error": worst_error(*self.update),
+            "psi.max_error": worst_error(*self.transfer),
+        }
+
+
+def compare(recording: Recording, truth: Truth, model: Model) -> Compared:
+    """Express the truth in the convention of the model; the arguments are those of `score`."""
+    accuracy, type_of_cluster, cluster_of_type = match_types(model.types, truth.types)
+    x = gauge.visited_grid(recording.activity, truth.types)
+    update, transfer = _functions(model, x, cluster_of_type, truth.neuron.by_receiver)
+    functions = truth.transfer(x), transfer
+    scales = tuple(gauge.transfer_scale(one) for one in functions)
+    weights = truth.connectivity, model.gnn.connectivity.detach()
+    return Compared(
+        accuracy,
+        type_of_cluster,
+        cluster_of_type,
+        x,
+        (truth.update(x), update),
+        (functions[0] / scales[0][..., None], functions[1] / scales[1][..., None]),
+        (scales[0], scales[1]),
+        (
+            weights[0] * gauge.of_neurons(scales[0], truth.types),
+            weights[1] * gauge.of_neurons(scales[1], truth.types),
+        ),
+    )
+
+
+def main_scores(recording: Recording, truth: Truth, model: Model) -> dict[str, float]:
+    """The scores of W, the types, the functions and the field alone, within seconds."""
+    return compare(recording, truth, model).metrics() | _score_field(truth, model)
+
+
 def score(
     recording: Recording, truth: Truth, model: Model, other: Truth | None = None
 ) -> Scores:
@@ -113,31 +178,10 @@ def score(
 
     Source: Figure 3 d (connectivity), e (field) and the learned functions.
     """
-    accuracy, type_of_cluster, cluster_of_type = match_types(model.types, truth.types)
-    x = gauge.visited_grid(recording.activity, truth.types)
-    update_true = truth.update(x)
-    transfer_true = truth.transfer(x)
-    scale = gauge.transfer_scale(transfer_true)
-    transfer_true = transfer_true / scale[..., None]
-    update_learned, transfer_learned = _functions(
-        model, x, cluster_of_type, truth.neuron.by_receiver
-    )
-    learned_scale = gauge.transfer_scale(transfer_learned)
-    transfer_learned = transfer_learned / learned_scale[..., None]
-
-    connectivity_true = truth.connectivity * gauge.of_neurons(scale, truth.types)
-    learned = model.gnn.connectivity.detach() * gauge.of_neurons(learned_scale, truth.types)
-    r2, slope = fit_line(connectivity_true, learned)
-    metrics: dict[str, Any] = {
-        "connectivity.r2": r2,
-        "connectivity.slope": slope,
-        "connectivity.r2_gauge_free": gauge_free_r2(connectivity_true, learned),
-        "types.accuracy": accuracy,
-        "phi.max_error": worst_error(update_true, update_learned),
-        "psi.max_error": worst_error(transfer_true, transfer_learned),
-    }
-    metrics |= score_edges(connectivity_true, learned, model.diagnosis)
-    spectra = spectrum(connectivity_true, learned)
+    compared = compare(recording, truth, model)
+    metrics: dict[str, Any] = {**compared.metrics()}
+    metrics |= score_edges(*compared.connectivity, model.diagnosis)
+    spectra = spectrum(*compared.connectivity)
     metrics |= {f"spectrum.{key}": value for key, value in spectra.metrics().items()}
     metrics |= _score_field(truth, model)
     metrics |= _score_roll_out(recording, truth, model)
@@ -145,21 +189,20 @@ def score(
     metrics |= drifted.metrics("rollout")
     other_drift = torch.empty(0, 0)
     if other is not None:
-        moved = elsewhere(recording, model, other, cluster_of_type, scale / learned_scale)
+        scale, learned_scale = compared.scale
+        clusters = compared.cluster_of_type
+        moved = elsewhere(recording, model, other, clusters, scale / learned_scale)
         metrics |= moved.metrics("other_network")
         other_drift = moved.r2
-    metrics |= _describe(recording, truth, model, type_of_cluster)
+    metrics |= _describe(recording, truth, model, compared.type_of_cluster)
     metrics |= without_truth(recording, model)
     return Scores(
         metrics,
-        connectivity_true,
-        learned,
-        x,
-        update_true,
-        update_learned,
-        transfer_true,
-        transfer_learned,
-        type_of_cluster,
+        *compared.connectivity,
+        compared.x,
+        *compared.update,
+        *compared.transfer,
+        compared.type_of_cluster,
         spectra.true,
         spectra.learned,
         spectra.alignment,
