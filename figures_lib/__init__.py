@@ -19,7 +19,7 @@ _MODULES = (
     *("show.viewers", "show.widgets"),
 )
 _NAMES = {
-    "bench.kept": ("benchmark_results",),
+    "bench.kept": ("benchmark_results", "gpu_results"),
     "config": ("Experiment", "load_experiment"),
     "draw.saving": ("save_figure",),
     "errors": ("ConfigError",),

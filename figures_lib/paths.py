@@ -1,10 +1,11 @@
-"""The root of the repository, and the files that a user names."""
+"""Places in the repository, and the files that a user names."""
 
 from pathlib import Path
 
 from figures_lib.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parent.parent
+SHIPPED = ROOT / "book" / "results"  # results of long computations, kept with the book
 
 
 def user_path(path: str | Path) -> Path:

@@ -10,7 +10,8 @@ from matplotlib import pyplot as plt
 from figures_lib.__main__ import main
 from figures_lib.bench import ablation, measurements
 from figures_lib.bench.benchmark import benchmark, memory_plan
-from figures_lib.bench.kept import benchmark_results
+from figures_lib.bench.gpu import GpuPlan, failures, gpu_benchmark
+from figures_lib.bench.kept import benchmark_results, gpu_results
 from figures_lib.bench.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
 from figures_lib.bench.plans import FULL, TINY, experiment_of
 from figures_lib.bench.rivals import RIVALS, obstacle
@@ -18,6 +19,7 @@ from figures_lib.draw import benchmark_figures, benchmark_tables
 from figures_lib.errors import ConfigError
 from figures_lib.infer.algorithm import converge
 from figures_lib.learner import GraphNetwork, Learner
+from figures_lib.model.cuda_graph import gradients
 from figures_lib.model.gnn import GNN
 from figures_lib.model.message_passing import MessagePassingGNN
 from figures_lib.runs.cost import inference_cost
@@ -262,3 +264,70 @@ def test_command_writes_the_file(tmp_path, monkeypatch, capsys):
 def test_unknown_sizes_are_refused():
     with pytest.raises(ConfigError):
         experiment_of(1, 100)
+
+
+@pytest.fixture(scope="module")
+def of_gpu(tmp_path_factory):
+    """The benchmark of a GPU, tried on the CPU with small networks and two tests."""
+    folder = tmp_path_factory.mktemp("gpu")
+    file = folder / "test_two.py"
+    file.write_text("def test_right(): pass\ndef test_wrong(): assert False\n")
+    small = {
+        "simulation.neurons": 20,
+        "simulation.frames": 1000,
+        "simulation.warm_up": 10,
+        "graph_network.steps": 20,
+        "graph_network.width": 8,
+    }
+    field = {"simulation.input_neurons": 4, "field_network.steps": 8, "training.steps": 10}
+    plan = GpuPlan(changes=small | field, large_changes=small, tests=str(file))
+    lines, kept = [], []
+    result = gpu_benchmark(plan, lines.append, lambda found: kept.append([*found]), "cpu")
+    return result, lines, kept
+
+
+def test_benchmark_of_a_gpu_measures_every_part(of_gpu):
+    """CPU and CPU agree; what is known is kept after every part; a failure does not stop it."""
+    result, lines, kept = of_gpu
+    parts = ["machine", "equal", "simulator", "sweeps", "gradient", "tests", "large"]
+    assert [line.split()[2] for line in lines] == parts
+    assert [names[-1] for names in kept] == ["seconds", *parts[1:]]
+    assert result["equal"]["weights_r2"] == pytest.approx(1.0)
+    assert result["equal"]["simulation_error"] == 0
+    assert result["sweeps"]["scores"].keys() == result["gradient"]["scores"].keys()
+    assert result["large"]["scores"]["external_input.r2"] is None  # no neuron is modulated
+    assert (result["tests"]["passed"], result["tests"]["failed"]) == (1, 1)
+    assert "assert False" in result["tests"]["output"]
+    assert failures(result) == ["tests"]
+    json.dumps(result, allow_nan=False)
+
+
+def test_tables_of_a_gpu(of_gpu, finished, tmp_path):
+    """Those of the shipped benchmark, and of one in the folder of a run."""
+    shipped = gpu_results(finished)
+    rows = benchmark_tables.on_gpu(shipped).rows
+    assert [row[1:3] for row in rows][-1] == ("8,000", "101,000")
+    assert shipped["machine"]["device"] in str(benchmark_tables.card(shipped))
+    run = Run(finished.experiment, tmp_path)
+    write_json(tmp_path / "gpu.json", of_gpu[0])
+    assert gpu_results(run) == of_gpu[0]
+    assert "1 passed, 1 failed" in str(benchmark_tables.card(of_gpu[0]))
+    dashes = [row.count("–") for row in benchmark_tables.on_gpu(of_gpu[0]).rows]
+    assert dashes == [5, 0, 0, 5, 1]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")
+def test_a_gpu_is_measured_only_where_there_is_one(tmp_path, capsys):
+    assert main(["bench", "--gpu", "--json", str(tmp_path / "gpu.json")]) == 2
+    assert "needs a GPU" in capsys.readouterr().err
+
+
+def test_gradients_are_those_of_the_last_call():
+    """They do not add up, and parameters may move in between."""
+    layer = torch.nn.Linear(3, 1)
+    descend = gradients(lambda x: layer(x).sum(), [*layer.parameters()], [torch.zeros(2, 3)])
+    for x in (torch.ones(2, 3), torch.full((2, 3), 5.0)):
+        loss = descend(x)
+        assert not loss.requires_grad and loss == layer(x).sum()
+        assert torch.equal(layer.weight.grad, x.sum(0)[None])
+        layer.weight.data.add_(1.0)

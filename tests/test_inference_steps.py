@@ -15,7 +15,7 @@ from figures_lib.infer.splines import evaluate, locate
 from figures_lib.infer.unknowns import State
 from figures_lib.infer.windows import choose_windows
 from figures_lib.model.siren import window_centres
-from figures_lib.score.scoring import fit_line, gauge_free_r2, match_types, score
+from figures_lib.score.scoring import fit_line, gauge_free_r2, match_types
 from figures_lib.simulate.integrate import simulate
 
 

@@ -11,6 +11,7 @@ from test_pipeline import METRIC_KEYS
 from figures_lib.config import load_experiment
 from figures_lib.draw import study_figures, study_tables
 from figures_lib.errors import ConfigError
+from figures_lib.paths import SHIPPED
 from figures_lib.runs.run import open_run
 from figures_lib.studies.claims import CLAIMS, Findings, findings
 from figures_lib.studies.experiments import FIGURE
@@ -25,7 +26,6 @@ from figures_lib.studies.results import (
     write_results,
 )
 from figures_lib.studies.studies import (
-    SHIPPED,
     STUDIES,
     SWEEPS,
     Spread,

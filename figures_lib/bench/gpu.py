@@ -23,6 +23,8 @@ from figures_lib.config import Experiment, load_experiment
 from figures_lib.infer.algorithm import infer
 from figures_lib.paths import ROOT
 from figures_lib.recording import Recording
+from figures_lib.runs import provenance
+from figures_lib.runs.run import without_nan
 from figures_lib.score.regression import fit_line
 from figures_lib.score.scoring import main_scores
 from figures_lib.simulate.integrate import simulate, simulate_to_disk
@@ -78,8 +80,9 @@ def gpu_benchmark(
         device: ``cuda``; with ``cpu``, the benchmark itself can be tried.
 
     Returns:
-        What is written as JSON: ``plan``, ``machine``, ``equal``, ``simulator``, ``sweeps``,
-        ``gradient``, ``tests`` and ``large``; a part that failed has the key ``failed``.
+        What is written as JSON: ``plan``, ``commit``, ``date``, ``machine``, ``equal``,
+        ``simulator``, ``sweeps``, ``gradient``, ``tests`` and ``large``; a part that failed has
+        the key ``failed``.
     """
     parts: dict[str, Callable[[], Report]] = {
         "machine": partial(machine, device),
@@ -90,7 +93,8 @@ def gpu_benchmark(
         "tests": partial(tests, plan.tests),
         "large": partial(large, plan.experiment(plan.large), device),
     }
-    result: Report = {"plan": asdict(plan)}
+    about = provenance.machine()
+    result: Report = {"plan": asdict(plan), "commit": about["commit"], "date": about["date"]}
     began = timer()
     for name, measure in parts.items():
         report(f"{timer() - began:6.0f} s  {name} …")
@@ -165,20 +169,20 @@ def _inferred(
     if device == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
-    reports: list[tuple[float, float]] = []
+    reports: list[list[float]] = []
     began = timer()
     model = infer(
         recording,
         experiment.learner,
         device,
-        lambda sweep: reports.append((timer() - began, sweep.loss)),
+        lambda sweep: reports.append([timer() - began, sweep.loss]),
     )
     seconds = timer() - began
     return {
         "seconds": seconds,
         "device_bytes": torch.cuda.max_memory_allocated() if device == "cuda" else 0,
         "course": reports,
-        "scores": main_scores(recording, truth, model),
+        "scores": without_nan(main_scores(recording, truth, model)),
         "types": model.types_found,
         "trusted": model.diagnosis.trusted,
         "reasons": list(model.diagnosis.reasons),

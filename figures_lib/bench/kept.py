@@ -1,10 +1,11 @@
-"""The benchmark that the book shows: that of the run, otherwise a quick one."""
+"""The benchmarks that the book shows."""
 
 import os
 from pathlib import Path
 from typing import Any
 
 from figures_lib.bench.plans import QUICK, TINY
+from figures_lib.paths import SHIPPED
 from figures_lib.runs.files import read_json, write_json
 from figures_lib.runs.keys import code_version, digest
 from figures_lib.runs.provenance import processor
@@ -34,3 +35,9 @@ def benchmark_results(run: Run) -> dict[str, Any]:
     key = digest(plan.name, run.device, processor(), os.cpu_count(), code)
     folder = keep(run.out / "stages" / f"benchmark-{key}", compute)
     return read_json(folder / "benchmark.json")
+
+
+def gpu_results(run: Run) -> dict[str, Any]:
+    """The benchmark of a GPU: ``gpu.json`` in the folder of a run, else the shipped one."""
+    given = run.out / "gpu.json"
+    return read_json(given if given.exists() else SHIPPED / "gpu.json")

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from statistics import median
 from typing import Any
 
 from tabulate import tabulate
@@ -153,6 +154,72 @@ def shards(plans: Sequence[Cost]) -> Table:
         sizes = [sum(each.values()) / 1e9 for each in (plan.memory, plan.exchange)]
         rows.append((str(plan.ranks), *map(_short, (*sizes, plan.operations / 1e12))))
     return Table(columns, tuple(rows))
+
+
+def card(report: Row) -> Table:
+    """The GPU that was measured, and how it compares with the CPU of the same machine."""
+    host, same = report["machine"], report["equal"]
+    versions = ", ".join(f"{k} {v}" for k, v in host["packages"].items() if v)
+    tests = report["tests"]
+    passed, failed = (tests.get(kind, 0) for kind in ("passed", "failed"))
+    lines = [
+        ("device", host["device"]),
+        ("host", f"{host['processor']}, {host['cores']} cores"),
+        ("software", f"Python {host['python']}, {versions}"),
+        ("commit, date", f"{report['commit'][:7]}, {report['date']}"),
+        (
+            f"largest difference of activities, CPU and GPU, N = {same['neurons']}",
+            f"{same['simulation_error']:.0e} of the largest",
+        ),
+        ("R² of W of the GPU against W of the CPU", f"1 − {1 - same['weights_r2']:.0e}"),
+        ("tests that need a GPU", f"{passed} passed, {failed} failed"),
+    ]
+    return Table(("what", "value"), tuple(lines))
+
+
+def on_gpu(report: Row) -> Table:
+    """What a GPU takes for the large configurations, and what comes out."""
+    simulator = report["simulator"]
+    rows: list[Row] = [
+        _measured("simulation", simulator | {"seconds": median(simulator["seconds"])}),
+        _measured("inference by sweeps", report["sweeps"]),
+        _measured("inference by gradient", report["gradient"]),
+        _measured(
+            "simulation, to disk",
+            {**_size(report["large"]), "seconds": report["large"]["simulate_seconds"]},
+        ),
+        _measured("inference by sweeps, from disk", report["large"]),
+    ]
+    columns = {
+        "": "{what}",
+        "N": "{neurons:,}",
+        "frames": "{frames:,}",
+        "time (s)": "{seconds:.1f}",
+        "R² of W (gauge-free)": "{weights}",
+        "R² of Ω (gauge-free)": "{field}",
+        "types": "{types}",
+        "trusted": "{trusted}",
+        "GPU memory (GB)": "{memory}",
+    }
+    return _table(rows, columns)
+
+
+def _size(part: Row) -> Row:
+    return {name: part[name] for name in ("neurons", "frames")}
+
+
+def _measured(what: str, part: Row) -> Row:
+    """A part of the benchmark of a GPU as a row; what it does not have is a dash."""
+    found = part.get("scores", {})
+    row = {"what": what, **_size(part), "seconds": part["seconds"], "memory": "–"}
+    for name, key in (("weights", "connectivity"), ("field", "external_input")):
+        raw, free = (found.get(f"{key}.{one}") for one in ("r2", "r2_gauge_free"))
+        row[name] = "–" if raw is None else f"{raw:.4f} ({free:.4f})"
+    row["types"] = part.get("types", "–")
+    row["trusted"] = {"True": "yes", "False": "no"}.get(str(part.get("trusted")), "–")
+    if "device_bytes" in part:
+        row["memory"] = f"{part['device_bytes'] / 1e9:.1f}"
+    return row
 
 
 def _table(rows: Iterable[Row], columns: Mapping[str, str]) -> Table:

@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from figures_lib.errors import ConfigError
-from figures_lib.paths import ROOT
+from figures_lib.paths import ROOT, SHIPPED
 from figures_lib.runs.excerpt import Excerpt, excerpt_file
 from figures_lib.runs.files import read_json, write_json
 from figures_lib.runs.run import Run
 from figures_lib.studies.points import Study, load_study
 from figures_lib.studies.results import NAME, STATUS, Row, done, read_results, write_csv
-from figures_lib.studies.studies import SHIPPED
 
 FIGURES = ROOT / "config" / "figures"
 PUBLISHED = FIGURES / "published.csv"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from figures_lib.errors import ConfigError
-from figures_lib.paths import ROOT
+from figures_lib.paths import ROOT, SHIPPED
 from figures_lib.runs.run import Run
 from figures_lib.studies.points import Axes, load_study
 from figures_lib.studies.results import NAME, STATUS, Row, Status, read_results
 
 SWEEPS = ROOT / "config" / "sweeps"
-SHIPPED = ROOT / "book" / "results"  # results of long sweeps, kept with the book
+
 STUDIES = (
     *("noise", "length", "neurons", "types", "inputs", "contrast", "speed", "theta"),
     "differences",
