@@ -7,7 +7,8 @@ import pytest
 import torch
 from scipy.stats import multivariate_normal
 
-from figures_lib.infer import gauge
+from figures_lib.infer import field_scales, gauge
+from figures_lib.infer.field_scales import smooth_scales
 
 
 def _generator(seed=0):
@@ -124,36 +125,65 @@ def test_scale_error_of_few_rows_is_the_bound_and_of_many_their_spread():
     assert gauge.scale_error(rows[:8], strays[8:16]) > 0.08  # eight are enough
 
 
-def _likeliest(observed, positions, error):
-    """The posterior mean under every candidate, density by density; the likeliest one's."""
-    deviation = observed - observed.mean()
-    distance = np.linalg.norm(positions[:, None] - positions[None], axis=-1)
-    best = (-np.inf, deviation)
-    for length in gauge.LENGTHS:
-        near = math.sqrt(3) * distance / length
-        matern = (1 + near) * np.exp(-near)
-        for texture in gauge.TEXTURES:
-            shape = (1 - texture) * matern + texture * np.eye(len(deviation))
-            for amplitude in np.logspace(-6, 1, 57):
-                total = amplitude * shape + error**2 * np.eye(len(deviation))
-                density = multivariate_normal.logpdf(deviation, cov=total)
-                if density > best[0]:
-                    smooth = amplitude * shape @ np.linalg.solve(total, deviation)
-                    best = (density, smooth)
-    return np.exp(best[1] - deviation)
+def _means(wave, seed=3):
+    """Positions, fields and the deviations of their means, of 40 neurons."""
+    generator = _generator(seed)
+    positions = torch.rand(40, 2, generator=generator)
+    field = (wave * torch.sin(4 * positions[:, :1]) + torch.zeros(40, 30)).exp()
+    field = field * (0.2 * torch.randn(40, 30, generator=generator)).exp()
+    logarithm = field.log().double()
+    observed = logarithm.mean(1)
+    return positions, field, logarithm, observed - observed.mean()
 
 
 @pytest.mark.parametrize(("error", "wave"), [(0.1, 1.0), (0.4, 0.3), (0.05, 0.0)])
 def test_smooth_scales_are_the_posterior_mean_of_the_likeliest_process(error, wave):
-    generator = _generator(3)
-    positions = torch.rand(9, 2, generator=generator)
-    field = (wave * torch.sin(4 * positions[:, :1]) + torch.zeros(9, 6)).exp()
-    field = field * (error * torch.randn(9, 1, generator=generator)).exp()
-    field = field * (0.1 * torch.randn(9, 6, generator=generator)).exp()
-    expected = _likeliest(field.log().mean(1).double().numpy(), positions.numpy(), error)
-    assert gauge.smooth_scales(positions, field, error).numpy() == pytest.approx(
-        expected, rel=1e-3
+    """Other sizes of the parts are no likelier; with these, the mean is that of numpy."""
+    positions, field, logarithm, deviation = _means(wave)
+    parts = field_scales.covariances(
+        positions.double(), field_scales.fluctuations(logarithm)
+    ).numpy()
+    noise = error**2 * np.eye(len(deviation))
+
+    def density(sizes):
+        total = np.einsum("p,pij->ij", sizes, parts) + noise
+        return multivariate_normal.logpdf(deviation.numpy(), cov=total)
+
+    sizes = field_scales.likeliest_sizes(torch.from_numpy(parts), deviation, error).numpy()
+    for part in range(len(parts)):
+        for factor in (0.5, 2.0):
+            other = sizes.copy()
+            other[part] *= factor
+            assert density(other) < density(sizes) + 1e-3
+    signal, seen = np.einsum("p,pij->ij", sizes, parts), deviation.numpy()
+    expected = np.exp(signal @ np.linalg.solve(signal + noise, seen) - seen)
+    found = smooth_scales(positions, field, error).numpy()
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_what_describes_a_fluctuation_does_not_know_the_scale():
+    """Principal components of unit size at most, width and skew; fewer of few neurons."""
+    _, field, logarithm, _ = _means(1.0)
+    scale = torch.linspace(0.5, 2, 40).double()[:, None]
+    ours, theirs = (
+        field_scales.fluctuations(one) for one in (logarithm, logarithm + scale.log())
     )
+    assert torch.allclose(ours, theirs, atol=1e-9)
+    first, second, *shape = ours.std(0).tolist()
+    assert [first, *shape] == pytest.approx([1, 1, 1]) and 0 < second < 1
+    assert field_scales.fluctuations(logarithm[:12]).shape == (12, 0)
+
+
+def test_neurons_that_vary_alike_have_similar_means_wherever_they_are():
+    """Where the mean follows from the course in time, the errors of the scales come out."""
+    generator = _generator(1)
+    share = torch.rand(300, generator=generator)  # of the time in which something is bright
+    positions = torch.rand(300, 2, generator=generator)
+    bright = torch.linspace(0, 1, 60) < share[:, None]
+    error = 0.05 * torch.randn(300, generator=generator)
+    field = torch.where(bright, 1.5, 0.5) * error.exp()[:, None]
+    left = error + smooth_scales(positions, field, 0.05).log()
+    assert (left - left.mean()).std() < 0.3 * error.std()
 
 
 def test_smooth_scales_remove_most_of_the_error_of_a_smooth_field():
@@ -162,14 +192,14 @@ def test_smooth_scales_remove_most_of_the_error_of_a_smooth_field():
     mean = 0.3 * torch.sin(5 * positions[:, 0]) * torch.cos(4 * positions[:, 1])
     error = 0.1 * torch.randn(256, generator=_generator())
     field = (mean + error).exp()[:, None] * torch.ones(1, 4)
-    left = error + gauge.smooth_scales(positions, field, 0.1).log()
+    left = error + smooth_scales(positions, field, 0.1).log()
     assert (left - left.mean()).std() < 0.4 * error.std()
     field[0, 0] = -1  # an estimate may be negative where it is not known
-    assert torch.isfinite(gauge.smooth_scales(positions, field, 0.1)).all()
+    assert torch.isfinite(smooth_scales(positions, field, 0.1)).all()
 
 
 def test_scales_stay_where_nothing_is_known_of_their_error():
     positions, field = torch.rand(5, 2), torch.rand(5, 3) + 0.5
-    assert gauge.smooth_scales(positions, field, 0.0).tolist() == [1] * 5
-    assert gauge.smooth_scales(positions[:2], field[:2], 0.1).tolist() == [1] * 2
-    assert gauge.smooth_scales(positions[:3], field[:3], 5.0).tolist() != [1] * 3
+    assert smooth_scales(positions, field, 0.0).tolist() == [1] * 5
+    assert smooth_scales(positions[:2], field[:2], 0.1).tolist() == [1] * 2
+    assert smooth_scales(positions[:3], field[:3], 5.0).tolist() != [1] * 3

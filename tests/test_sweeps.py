@@ -9,6 +9,7 @@ import torch
 from figures_lib.infer import gauge
 from figures_lib.infer.anderson import extrapolate
 from figures_lib.infer.connectivity import solve_connectivity
+from figures_lib.infer.field_scales import smooth_scales
 from figures_lib.infer.heldout import sampled_frames
 from figures_lib.infer.splines import Axis, evaluate, gram, locate, project, resample, spanning
 from figures_lib.infer.sweep import start, sweep
@@ -183,7 +184,7 @@ def test_smooth_fields_correct_the_row_scales_and_rough_ones_are_left(length, ga
         truth = 0.3 * torch.sin(positions[:, 0] / length) * torch.cos(positions[:, 1] / length)
     error = 0.05 * torch.randn(400, generator=generator)
     field = (truth + error).exp()[:, None].expand(-1, 3)
-    factor = gauge.smooth_scales(positions, field, 0.05)
+    factor = smooth_scales(positions, field, 0.05)
     left = (field[:, 0] * factor).log() - truth
     assert left.std() < error.std() / gain
 

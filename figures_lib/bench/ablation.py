@@ -17,6 +17,7 @@ from figures_lib.bench.measuring import interleave, ratio, spread
 from figures_lib.infer import gauge
 from figures_lib.infer.algorithm import converge
 from figures_lib.infer.anderson import accelerated_sweeps
+from figures_lib.infer.field_scales import smooth_scales
 from figures_lib.infer.splines import Axis, evaluate, locate
 from figures_lib.infer.sweep import sweep
 from figures_lib.infer.unknowns import Pools, State
@@ -197,7 +198,7 @@ def gauge_choices(last: State, recording: Recording, truth: Truth) -> list[Row]:
     ones = torch.ones(len(weights), dtype=torch.double)
     estimated = gauge.row_scales(estimate.connectivity, last.data.modulated).cpu().double()
     smoothed = estimated.clone()
-    smoothed[modulated] *= gauge.smooth_scales(
+    smoothed[modulated] *= smooth_scales(
         recording.positions[modulated],
         field[modulated] * estimated[modulated, None].float(),
         gauge.scale_error(estimate.connectivity, last.data.modulated),

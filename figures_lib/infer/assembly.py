@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from figures_lib.infer import fit_networks, gauge
+from figures_lib.infer.field_scales import smooth_scales
 from figures_lib.infer.pooling import functions_of_neurons, mean
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import evaluate, locate, resample
@@ -123,11 +124,9 @@ def match_rows(
 
     inputs = shard.all_gather(rows)
     positions = recording.positions.to(rows.device)[inputs]
-    # the geometric time mean of the field, in which an error of the row scale is a factor
-    level = shard.all_gather(field.clamp_min(1e-6).log().mean(1).exp())
-    factors = torch.ones_like(level)
+    factors = torch.ones_like(inputs, dtype=field.dtype)
     error = gauge.scale_error(reference, known)
-    factors[inputs] = gauge.smooth_scales(positions, level[inputs, None], error)
+    factors[inputs] = smooth_scales(positions, shard.all_gather(field)[inputs], error)
     scales *= factors[shard.own]
     field = state.estimate.field[rows] * scales[rows, None]
 

@@ -9,8 +9,7 @@ Convention (i): the largest magnitude of ψ* over the visited activity is 1, as 
 and ψ* rises on the whole.
 Convention (ii): the rows of W* come from one distribution, so the robust scale of every
 modulated row is set to that of the rows without modulation, where Ω = 1 is known. N weights
-determine it to √(2/N) only. The field improves on that: it is smooth in space, while the errors
-of neighbouring rows are independent (:func:`smooth_scales`).
+determine it to √(2/N) only. The field improves on that (:mod:`figures_lib.infer.field_scales`).
 """
 
 import math
@@ -23,8 +22,6 @@ from figures_lib.infer.heldout import sampled_frames
 
 VISITED = (0.005, 0.995)  # quantiles of the activity between which functions are compared
 GRID = 201  # points of that range at which they are evaluated
-LENGTHS = (0.04, 0.06, 0.09, 0.13, 0.2, 0.3, 0.45, 0.7)  # correlation lengths [grid widths]
-TEXTURES = (0.0, 1e-3, 0.01, 0.03, 0.1, 0.3)  # shares of the variance that are not smooth
 
 
 def visited_grid(
@@ -115,46 +112,6 @@ def scale_error(connectivity: Float[Tensor, "row neuron"], modulated: Tensor) ->
     logarithms = row_scales(connectivity[rows], pretended)[pretended].log()
     spread = (logarithms - logarithms.median()).abs().median()
     return 1.4826 * float(spread)  # for a normal distribution; outliers do not count
-
-
-def smooth_scales(
-    positions: Float[Tensor, "input 2"], field: Float[Tensor, "input window"], error: float
-) -> Float[Tensor, " input"]:
-    """Corrections of the row scales by which the time mean of the field is smooth in space.
-
-    The time mean of log Ω_i at (x_i, y_i) is taken as a Gaussian process, of Matérn-3/2
-    covariance plus texture, observed with the independent errors of the row scales. Its
-    amplitude, length and texture maximise the likelihood; the posterior mean replaces the
-    observation. A field that is not smooth stays as it is, up to a common shrinkage.
-
-    Args:
-        positions: (x, y) of the modulated neurons [grid widths].
-        field: Ω_i in each window, with the row scales of :func:`row_scales` applied.
-        error: standard deviation of the log of these scales (:func:`scale_error`).
-
-    Returns:
-        The factor by which each row of the field is to be multiplied.
-    """
-    observed = field.clamp_min(1e-6).log().mean(1).double()
-    if len(observed) < 3 or not error > 0:
-        return torch.ones_like(field[:, 0])
-    deviation = observed - observed.mean()
-    distance = torch.cdist(positions.double(), positions.double())
-    amplitudes = torch.logspace(-6, 1, 57, dtype=torch.double, device=field.device)[:, None]
-    greatest, smooth = -math.inf, deviation
-    for length in LENGTHS:
-        scaled = math.sqrt(3) * distance / length
-        variances, modes = torch.linalg.eigh((1 + scaled) * torch.exp(-scaled))
-        projected = modes.T @ deviation
-        for texture in TEXTURES:
-            signal = amplitudes * ((1 - texture) * variances.clamp_min(0) + texture)
-            total = signal + error**2
-            likelihood = -0.5 * (projected**2 / total + total.log()).sum(1)
-            index = int(likelihood.argmax())
-            if likelihood[index] > greatest:
-                greatest = float(likelihood[index])
-                smooth = modes @ (projected * signal[index] / total[index])
-    return (smooth - deviation).exp().to(field)
 
 
 def _rho(ratio: Tensor) -> Tensor:
