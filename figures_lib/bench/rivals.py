@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.model.dynamics import cores_left_to_product
+from figures_lib.model.threads import one_thread
 from figures_lib.simulate.truth import Truth
 
 RollOut = Callable[[int], Tensor]  # steps → activity after them, Float["neuron"]
@@ -84,7 +84,7 @@ def torchdiffeq(start: Start) -> RollOut:
     @torch.no_grad()
     def run(steps: int) -> Tensor:
         times = torch.arange(steps + 1) * start.time_step
-        with cores_left_to_product():  # as for ours; it would be slower without
+        with one_thread():  # as for ours; it would be slower without
             return odeint(slope, start.activity, times, method="euler")[-1]
 
     return run

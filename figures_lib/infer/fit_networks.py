@@ -27,6 +27,7 @@ from figures_lib.learner import FieldNetwork, GraphNetwork
 from figures_lib.model.cuda_graph import gradients
 from figures_lib.model.gnn import GNN
 from figures_lib.model.siren import Siren
+from figures_lib.model.threads import one_thread
 
 SNAPSHOTS = 9  # of the embeddings, kept for the figure
 FIRST_BATCH = 0.5  # points of the first steps of the SIREN, relative to the last ones
@@ -104,6 +105,7 @@ def snapshot_steps(steps: int) -> set[int]:
     return {round((steps + 1) ** (k / (SNAPSHOTS - 1))) - 1 for k in range(SNAPSHOTS)}
 
 
+@one_thread()
 def fit_functions(
     config: GraphNetwork,
     gnn: GNN,

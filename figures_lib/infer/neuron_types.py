@@ -23,6 +23,7 @@ from figures_lib.infer.pooling import (
     members_of,
 )
 from figures_lib.infer.unknowns import Data, Estimate, residual_by_neuron
+from figures_lib.model.threads import one_thread
 
 LEAST = 4  # a group of fewer neurons is a stray, not a type
 CANDIDATES = 4  # for the types, at most
@@ -106,6 +107,7 @@ def many_groups(distances: Float[Tensor, "neuron neuron"], most: int) -> Int[Ten
     )
 
 
+@one_thread()
 def parted(
     functions: Functions, groups: Int[Tensor, " neuron"], most: int
 ) -> Int[Tensor, " neuron"]:
@@ -145,6 +147,7 @@ def _halves(functions: Functions) -> tuple[Int[Tensor, " neuron"], Float[Tensor,
     return halves, apart
 
 
+@one_thread()
 def settled(functions: Functions, types: Int[Tensor, " neuron"]) -> Int[Tensor, " neuron"]:
     """Types in which the functions of every neuron are most like those of its own type."""
     for _ in range(MOVES):
@@ -158,6 +161,7 @@ def settled(functions: Functions, types: Int[Tensor, " neuron"]) -> Int[Tensor, 
     return types
 
 
+@one_thread()
 def merged(
     functions: Functions, groups: Int[Tensor, " neuron"]
 ) -> tuple[list[Int[Tensor, " neuron"]], list[float]]:

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Data, Estimate, network_input
+from figures_lib.model.threads import one_thread
 
 ROWS = 48  # modulated neurons that are used, about
 LEAST_SAMPLES = 8  # sampled frames per window
@@ -175,6 +176,7 @@ def _alike(
     return (residual[:, 1:] * residual[:, :-1]).sum()
 
 
+@one_thread()
 def _left_out_residual(
     sums: Float[Tensor, "fold moment neuron edge"], window: Tensor, count: int
 ) -> Float[Tensor, ""]:

@@ -1,7 +1,5 @@
 """Equation (1): how the activity of a network changes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -81,14 +79,3 @@ def product(
     if matrix.is_cuda:
         return (matrix @ vector.t()).t()
     return torch.from_numpy((matrix.numpy() @ vector.numpy().T).T)
-
-
-@contextmanager
-def cores_left_to_product() -> Iterator[None]:
-    """Limit torch to one thread: its idle threads would block the cores of the product."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -12,7 +12,8 @@ from torch import Tensor
 from figures_lib.config import Experiment
 from figures_lib.errors import SimulationError
 from figures_lib.model.cuda_graph import captured
-from figures_lib.model.dynamics import Dynamics, cores_left_to_product
+from figures_lib.model.dynamics import Dynamics
+from figures_lib.model.threads import one_thread
 from figures_lib.recording import ACTIVITY, DERIVATIVE, Recording, array_file, mapped
 from figures_lib.simulate.movie import image_index
 from figures_lib.simulate.network import neuron_positions
@@ -151,7 +152,7 @@ def stretches(
         steps = min(CHUNK, total - first)
         skip = min(max(0, settings.warm_up - first), steps)
         start = first + skip - settings.warm_up
-        with cores_left_to_product():
+        with one_thread():  # idle ones would block the cores of the matrix product
             chunk.states[0] = chunk.states[-1]
             chunk.noise[:steps].normal_(0, settings.noise, generator=source)
             chunk.field[:skip, :inputs] = 0
