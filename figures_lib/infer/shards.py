@@ -19,6 +19,7 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from figures_lib.errors import ConfigError
+from figures_lib.model.products import add_product_
 
 TIMEOUT = timedelta(minutes=30)  # the first process simulates while the others wait
 
@@ -143,7 +144,7 @@ def product(
     """The matrix product whose right factor is divided by rows among the processes."""
     total = left.new_zeros(len(left), right.shape[1])
     for part, slab in shard.slabs(right):
-        total.addmm_(left[:, part], slab)
+        add_product_(total, left[:, part], slab)
     return total
 
 
