@@ -3,12 +3,13 @@
 import json
 
 import numpy as np
+import psutil
 import pytest
 import torch
 from matplotlib import pyplot as plt
 
 from figures_lib.__main__ import main
-from figures_lib.bench import ablation, measurements
+from figures_lib.bench import ablation, measurements, sharing
 from figures_lib.bench.benchmark import benchmark, memory_plan
 from figures_lib.bench.gpu import GpuPlan, failures, gpu_benchmark
 from figures_lib.bench.kept import benchmark_results, gpu_results
@@ -30,7 +31,7 @@ from figures_lib.simulate.integrate import simulate
 
 PARTS = {
     *("plan", "machine", "iteration", "accuracy", "rates", "simulators", "scaling"),
-    *("memory_plan", "streaming", "ablation", "seconds"),
+    *("memory_plan", "streaming", "ablation", "sharing", "seconds"),
 }
 SPREAD = {"median", "q1", "q3", "repeats"}
 
@@ -331,3 +332,24 @@ def test_gradients_are_those_of_the_last_call():
         assert not loss.requires_grad and loss == layer(x).sum()
         assert torch.equal(layer.weight.grad, x.sum(0)[None])
         layer.weight.data.add_(1.0)
+
+
+def test_stages_are_compared_with_those_beside_other_work(monkeypatch):
+    """The ratio is that of the slower of two; a process that keeps a core busy has ended."""
+    one = sharing.staged(20, 500, 2)
+    assert list(one) == list(sharing.STAGES) and min(one.values()) > 0
+    beside = psutil.Process().children
+    seen = []
+
+    def processes(plan, count):
+        seen.append(sum(sharing.BUSY in child.cmdline() for child in beside()))
+        slower = {stage: 3 * seconds for stage, seconds in one.items()}
+        return [one, slower][:count]
+
+    monkeypatch.setattr(sharing, "_processes", processes)
+    rows = sharing.sharing(FULL)
+    assert seen == [0, 1, 0] and not any(sharing.BUSY in child.cmdline() for child in beside())
+    assert [row["beside_busy"] for row in rows] == [1, 1, 1]
+    assert [row["two_at_once"] for row in rows] == pytest.approx([3, 3, 3])
+    assert "3.0 times" in str(benchmark_tables.sharing(rows))
+    assert not sharing.sharing(TINY)

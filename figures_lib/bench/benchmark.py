@@ -19,6 +19,7 @@ import torch
 from figures_lib.bench import ablation, measurements
 from figures_lib.bench.measuring import timer
 from figures_lib.bench.plans import Plan, experiment_of
+from figures_lib.bench.sharing import sharing
 from figures_lib.infer.algorithm import converge
 from figures_lib.learner import Learner
 from figures_lib.runs.cost import inference_cost, recording_bytes
@@ -40,7 +41,7 @@ def benchmark(plan: Plan, report: Callable[[str], None] = lambda line: None) -> 
     Returns:
         What is written as JSON: ``plan``, ``machine``, ``iteration``, ``accuracy``,
         ``rates``, ``simulators``, ``scaling``, ``memory_plan``,
-        ``streaming`` and ``ablation``.
+        ``streaming``, ``ablation`` and ``sharing``.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts: dict[str, Callable[[], Any]] = {
@@ -53,6 +54,7 @@ def benchmark(plan: Plan, report: Callable[[str], None] = lambda line: None) -> 
         "memory_plan": partial(memory_plan, 8000, 100_000),
         "streaming": partial(measurements.streaming, plan, device),
         "ablation": partial(_ablations, plan, device),
+        "sharing": partial(sharing, plan),
     }
     result: Report = {"plan": asdict(plan)}
     began = timer()

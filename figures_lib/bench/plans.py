@@ -31,6 +31,7 @@ class Plan:
         ablation: N of the ablations.
         adam_steps: their steps of AdamW.
         clustering: sweeps with one ψ per neuron before the types are found.
+        shared: whether runs beside other work are measured, in processes of their own.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Plan:
     ablation: int = 256
     adam_steps: int = 4000
     clustering: tuple[int, ...] = (0, 1, 2, 4, 8, 18)
+    shared: bool = True
 
 
 FULL = Plan("full")
@@ -66,6 +68,7 @@ QUICK = Plan(
     ablation=128,
     adam_steps=1000,
     clustering=(0, 2, 6, 18),
+    shared=False,
 )
 TINY = Plan(
     name="tiny",
@@ -83,6 +86,7 @@ TINY = Plan(
     ablation=32,
     adam_steps=30,
     clustering=(0, 4),
+    shared=False,
 )
 
 

@@ -131,6 +131,18 @@ def gauge(rows: Sequence[Row]) -> Table:
     return _table((row | {"name": names[row["gauge"]]} for row in rows), columns)
 
 
+def sharing(rows: Sequence[Row]) -> Table:
+    """What each stage takes beside other work, relative to what it takes alone."""
+    columns = {
+        "stage": "{stage}",
+        "N": "{neurons:,}",
+        "alone (s)": "{seconds:.1f}",
+        "beside a busy process": "{beside_busy:.1f} times",
+        "two runs at once": "{two_at_once:.1f} times",
+    }
+    return _table(rows, columns)
+
+
 def streaming(report: Row) -> Table:
     """Memory needed to sample a recording: held in memory, and mapped from disk."""
     lines = (
