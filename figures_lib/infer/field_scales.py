@@ -23,7 +23,8 @@ ENOUGH = 16  # neurons per component, at least
 FEW = 512  # neurons from which the sizes of the parts are found, at most
 STEPS = 20  # of L-BFGS in these sizes
 LEAST = 1e-6  # smallest Ω: an estimate may be negative where it is not known
-ROUNDING = 1e-10  # of the variance, that keeps matrices positive definite
+ROUNDING = 1e-9  # of the variance, that keeps matrices positive definite
+BOUNDS = (-40.0, 5.0)  # of the log of a size
 
 
 def smooth_scales(
@@ -55,9 +56,8 @@ def smooth_scales(
     places, character = positions.double().cpu(), fluctuations(logarithm)
     some = torch.arange(0, len(observed), math.ceil(len(observed) / FEW))
     sizes = likeliest_sizes(covariances(places[some], character[some]), deviation[some], error)
-    return (
-        (posterior_mean(places, character, sizes, deviation, error) - deviation).exp().to(field)
-    )
+    expected = posterior_mean(places, character, sizes, deviation, error)
+    return (expected - deviation).exp().to(field)
 
 
 def fluctuations(logarithm: Float[Tensor, "input window"]) -> Float[Tensor, "input feature"]:
@@ -106,14 +106,13 @@ def likeliest_sizes(
     logarithms = Parameter(torch.full((len(parts),), float(start.log())).double())
 
     def misfit() -> Tensor:
-        total = torch.einsum("p,pij->ij", logarithms.exp(), parts) + noise
+        _, total = _signal_and_total(parts, logarithms.clamp(*BOUNDS).exp(), error)
         factor = torch.linalg.cholesky(total)
         solved = torch.cholesky_solve(deviation[:, None], factor)[:, 0]
         return 0.5 * (deviation @ solved) + factor.diagonal().log().sum()
 
-    noise = (error**2 + ROUNDING) * torch.eye(len(deviation), dtype=torch.double)
     refine([logarithms], misfit, STEPS)
-    return logarithms.detach().exp()
+    return logarithms.detach().clamp(*BOUNDS).exp()
 
 
 def posterior_mean(
@@ -124,9 +123,17 @@ def posterior_mean(
     error: float,
 ) -> Float[Tensor, " input"]:
     """The deviations to be expected without the errors; the arguments are as above."""
-    signal = torch.einsum("p,pij->ij", sizes, covariances(positions, character))
-    total = signal + (error**2 + ROUNDING) * torch.eye(len(deviation), dtype=torch.double)
+    signal, total = _signal_and_total(covariances(positions, character), sizes, error)
     return signal @ torch.linalg.solve(total, deviation)
+
+
+def _signal_and_total(
+    parts: Float[Tensor, "part input input"], sizes: Float[Tensor, " part"], error: float
+) -> tuple[Float[Tensor, "input input"], Float[Tensor, "input input"]]:
+    """Covariance of the means, and of what is observed of them."""
+    signal = torch.einsum("p,pij->ij", sizes, parts)
+    noise = error**2 + ROUNDING * sizes.sum()
+    return signal, signal + noise * torch.eye(len(signal), dtype=torch.double)
 
 
 def _matern(places: Float[Tensor, "input axis"], length: float) -> Float[Tensor, "input input"]:

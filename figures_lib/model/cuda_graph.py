@@ -6,18 +6,17 @@ are launched together.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn import Parameter
 
-Result = TypeVar("Result")
 WARM_UP = 3  # gradients before the recording, in which libraries allocate what they need
 
 
-def captured(work: Callable[[], Result], warm_up: Callable[[], object]) -> Callable[[], Result]:
+def captured(work: Callable[[], Any], warm_up: Callable[[], object]) -> Callable[[], Any]:
     """Record the kernels of some work; the returned function repeats them.
 
     The graph reads and writes the very memory that the work did. So what goes in has to be
@@ -36,7 +35,7 @@ def captured(work: Callable[[], Result], warm_up: Callable[[], object]) -> Calla
     with torch.cuda.graph(graph):
         result = work()
 
-    def repeat() -> Result:
+    def repeat() -> Any:
         graph.replay()
         return result
 
