@@ -25,7 +25,7 @@ from test_site import BY_HAND, CHAPTERS, CONTENT, PAGES, PHONE, seen_since, tap,
 from figures_lib.__main__ import command_parser
 from figures_lib.config import Experiment, load_experiment
 from figures_lib.errors import ConfigError
-from figures_lib.infer import gauge
+from figures_lib.infer import field_scales, gauge
 from figures_lib.infer.algorithm import METHODS
 from figures_lib.infer.splines import Axis
 from figures_lib.learner import GraphNetwork
@@ -142,7 +142,8 @@ def test_names_in_the_table_of_symbols_exist_in_the_code(
         elif owner in Experiment.model_fields:
             assert part in Experiment.model_fields[owner].annotation.model_fields, name
         else:
-            assert owner == "gauge" and callable(getattr(gauge, part)), name
+            module = {"gauge": gauge, "field_scales": field_scales}[owner]
+            assert callable(getattr(module, part)), name
 
 
 def test_model_page_refers_to_the_table_of_symbols(soups: dict[str, BeautifulSoup]) -> None:
