@@ -15,7 +15,6 @@ from figures_lib.infer.splines import Axis, evaluate, gram, locate, project, res
 from figures_lib.infer.sweep import start, sweep
 from figures_lib.infer.unknowns import Pools, prepare
 from figures_lib.infer.windows import choose_windows, rewindow
-from figures_lib.model.products import add_gram_, add_product_, product
 from figures_lib.recording import Recording
 
 
@@ -222,21 +221,3 @@ def test_visited_grid_and_scale():
     assert grid[0, -1] == pytest.approx(2.576, abs=0.2)
     assert grid[1, 0] == pytest.approx(-12.88, abs=1.0)
     assert gauge.transfer_scale(torch.tensor([[-0.5, 2.0], [0.1, 1.0]])).tolist() == [2.0, 1.0]
-
-
-@pytest.mark.parametrize("kind", [torch.float32, torch.float64])
-def test_products_of_numpy_are_those_of_torch(kind):
-    """Of any strides, with matrices and vectors; a Gram matrix is symmetric to the bit."""
-    generator = torch.Generator().manual_seed(0)
-    shapes = (7, 5), (5, 6), (5, 7)
-    left, right, more = (
-        torch.randn(shape, generator=generator, dtype=kind) for shape in shapes
-    )
-    for one in (left, more.T):
-        for other in (right, right[:, 0], right[:, ::2]):
-            assert torch.allclose(product(one, other), one @ other, atol=1e-5)
-    total = torch.ones(7, 7, dtype=kind)
-    add_gram_(total, left)
-    assert torch.allclose(total, 1 + left @ left.T, atol=1e-5) and torch.equal(total, total.T)
-    add_product_(total[:2], left[:2], more)
-    assert torch.allclose(total[:2], 1 + left[:2] @ (left.T + more), atol=1e-5)

@@ -17,8 +17,6 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.benchmark.utils.timer import timer  # waits for the accelerator, if any
 from torch.utils.flop_counter import FlopCounterMode
 
-from figures_lib.model.products import OPERATOR
-
 POLL = 0.002  # seconds between two readings of the memory of the process
 
 Spread = dict[str, float | int]
@@ -116,7 +114,6 @@ def _bytes(tensor: Tensor) -> int:
 
 _FLOPS: dict[Any, Callable[..., int]] = {  # of operations unknown to FlopCounterMode
     torch.ops.aten.mv: lambda a, vector, **_: 2 * math.prod(a),
-    OPERATOR: lambda a, b, **_: 2 * math.prod(a) * math.prod(b[1:]),
     torch.ops.aten.addmm_: lambda added, a, b, **_: 2 * math.prod(a) * b[-1],
     torch.ops.aten.linalg_cholesky_ex: lambda a, *_, **__: math.prod(a) * a[-1] // 3,
     torch.ops.aten.cholesky_inverse: lambda a, *_, **__: 2 * math.prod(a) * a[-1] // 3,

@@ -14,7 +14,6 @@ from figures_lib.infer import shards
 from figures_lib.infer.shards import Shard, product
 from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Data, Estimate, Pools
-from figures_lib.model.products import add_product_
 
 FLAT = 1e-6  # relative range below which a message is a constant
 RIDGE = 1e-6  # of the mean diagonal of the Gram matrix: float32 Cholesky needs no more
@@ -49,8 +48,8 @@ def solve_connectivity(
             target = block.derivative - evaluate(estimate.update, left, fraction)
             target /= estimate.field[:, data.window(block)]
             everyone = shard.all_gather(messages).T
-            add_product_(gram_matrix, messages, everyone)
-            add_product_(cross, target[rows], everyone)
+            gram_matrix.addmm_(messages, everyone)
+            cross.addmm_(target[rows], everyone)
         silent = shard.all_gather(flat(low, high))
         inverted = inverse(gram_matrix, silent, shard)
         weights[rows] = product(cross, inverted, shard)

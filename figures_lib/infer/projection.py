@@ -39,7 +39,6 @@ from figures_lib.infer.unknowns import (
     thinned,
 )
 from figures_lib.infer.windows import rewindow
-from figures_lib.model.products import add_gram_, add_product_, product
 
 FEW, MANY = 24, 64  # receivers that determine shared functions, and those of single neurons
 JUDGES = 6  # receivers that judge the windows
@@ -217,7 +216,7 @@ class Senders:
         high = -low
         for position in positions:
             messages = evaluate(table, *locate(position.double()))
-            add_gram_(gram, messages)
+            gram.addmm_(messages, messages.T)
             low, high = (
                 torch.minimum(low, messages.amin(1)),
                 torch.maximum(high, messages.amax(1)),
@@ -266,7 +265,7 @@ def eliminate(receivers: Receivers, senders: Senders) -> Reduced:
     """
     own, inverse = receivers.rows + receivers.data.shard.first, senders.inverse
     response, normal = _moments(receivers, senders.table)
-    solved = product(response.flatten(0, 1), inverse).view_as(response)
+    solved = response @ inverse
     # W has no diagonal: the multiple of a row of G⁻¹ that cancels it is taken off
     excess = solved.gather(2, own[:, None, None].expand(-1, solved.shape[1], 1))
     solved -= excess * (inverse[own] / inverse[own, own].clamp_min(1e-300)[:, None])[:, None]
@@ -333,8 +332,7 @@ def _moments(receivers: Receivers, table: Tensor) -> tuple[Tensor, Tensor]:
     for frames in receivers.frames():
         known = torch.cat([frames.columns, frames.target[:, None]], 1)
         place = torch.nn.functional.pad(frames.place, (0, 1), value=last)
-        heard = product(known.flatten(0, 1), frames.messages(table).T)
-        response.index_add_(1, place, heard.view(*known.shape[:2], len(table)))
+        response.index_add_(1, place, known @ frames.messages(table).T)
         normal[:, place[:, None], place] += known @ known.mT
     return response, normal
 
@@ -751,9 +749,9 @@ def curvature_of_pools(
                 )
                 every[pools.update[rows[row]]] = frames.splines[row]
                 received = torch.cat([received, every.flatten(0, 1)])
-            add_gram_(matrix, received)
+            matrix.addmm_(received, received.T)
             gradient.addmv_(received, residual[row])
-            add_product_(by_message[row], received, messages.T)
+            by_message[row].addmm_(received, messages.T)
             by_column[row].index_add_(1, frames.place, received @ frames.columns[row].T)
     for row, clear in enumerate(reduced.clear):
         explained = by_message[row] @ reduced.senders.inverse
@@ -796,7 +794,7 @@ def lift(receivers: Receivers, modes: Float[Tensor, "knot mode"]) -> Lifted:
     by_column = modes.new_zeros(len(receivers.rows), receivers.unknowns, unknowns)
     for frames in receivers.frames():
         features = frames.features(modes)
-        add_gram_(moments, features)
+        moments.addmm_(features, features.T)
         by_column.index_add_(1, frames.place, frames.columns @ features.T)
     return Lifted(receivers.field, moments, by_column)
 
@@ -815,14 +813,14 @@ def curvature_of_neurons(
     for frames in receivers.frames():
         features = frames.features(modes).T
         messages = frames.messages(reduced.senders.table)
-        add_product_(by_message, messages, features)
+        by_message.addmm_(messages, features)
         by_residual.addmm_(reduced.residual(frames, messages), features)
     explained = reduced.senders.inverse @ by_message
     each = weights.repeat_interleave(modes.shape[1], 1)  # the weight of every unknown
     matrix = torch.addmm(lifted.moments, by_message.T, explained, alpha=-1)
     products = weights.T @ weights
-    for block, common in zip(matrix.view(len(products), -1, unknowns), products, strict=True):
-        block *= common.repeat_interleave(modes.shape[1])
+    for block, product in zip(matrix.view(len(products), -1, unknowns), products, strict=True):
+        block *= product.repeat_interleave(modes.shape[1])
     for row, clear in enumerate(reduced.clear):
         by_column = lifted.by_column[row] - reduced.response[row] @ explained
         by_own = (clear.T @ by_column) * each[row]

@@ -19,7 +19,6 @@ from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from figures_lib.errors import ConfigError
-from figures_lib.model.products import add_product_
 
 TIMEOUT = timedelta(minutes=30)  # the first process simulates while the others wait
 
@@ -144,7 +143,7 @@ def product(
     """The matrix product whose right factor is divided by rows among the processes."""
     total = left.new_zeros(len(left), right.shape[1])
     for part, slab in shard.slabs(right):
-        add_product_(total, left[:, part], slab)
+        total.addmm_(left[:, part], slab)
     return total
 
 

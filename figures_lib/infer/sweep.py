@@ -30,7 +30,6 @@ from figures_lib.infer.unknowns import (
     network_input,
     pooled,
 )
-from figures_lib.model.products import product
 
 CURVATURE = 1e-4  # penalty on the bending of table *increments*: it vanishes at convergence
 RELAXATION = 1.2  # over-relaxation of ψ: the in-sample W shrinks the residual it is fitted to
@@ -126,7 +125,7 @@ def _solve_transfer(
         squared += (error * error).sum()
         error *= field
         for out, rows in zip(moment, estimate.receivers, strict=True):
-            back = shard.reduce_scatter(product(estimate.connectivity[rows].T, error[rows]))
+            back = shard.reduce_scatter(estimate.connectivity[rows].T @ error[rows])
             project(out, back, left, fraction)
     weight = estimate.connectivity**2 * (estimate.field**2).mean(1, keepdim=True)
     mean = shard.all_reduce(weight.sum()) / shard.neurons

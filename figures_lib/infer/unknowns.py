@@ -14,7 +14,6 @@ from torch import Tensor
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import Axis, evaluate, gram, locate
 from figures_lib.learner import Inference
-from figures_lib.model.products import product
 from figures_lib.recording import Recording
 
 FIELD_BOUNDS = (0.05, 20.0)  # Ω relative to its mean; keeps the division by Ω well posed
@@ -233,7 +232,7 @@ def network_input(
     drive = torch.empty_like(fraction)
     for rows, table in zip(estimate.receivers, estimate.transfer, strict=True):
         messages = data.shard.all_gather(evaluate(table, left, fraction))
-        drive[rows] = product(estimate.connectivity[rows], messages)
+        drive[rows] = estimate.connectivity[rows] @ messages
     return drive
 
 

@@ -7,7 +7,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.model.products import product
 from figures_lib.neurons.neuron import NeuronModel, Parameters
 
 
@@ -46,11 +45,10 @@ class Dynamics:
         """Σ_j W_ij·ψ(x_j)."""
         own = self.parameters
         if not self.neuron.by_receiver:
-            return product(self.connectivity, self.neuron.transfer(x, own, own).t()).t()
+            return product(self.connectivity, self.neuron.transfer(x, own, own))
         received = torch.empty_like(x)
         for rows, weights, receiver in self._alike:
-            messages = self.neuron.transfer(x, own, receiver)
-            received[..., rows] = product(weights, messages.t()).t()
+            received[..., rows] = product(weights, self.neuron.transfer(x, own, receiver))
         return received
 
     @cached_property
@@ -68,3 +66,16 @@ class Dynamics:
         """The same network on another device."""
         parameters = {name: value.to(device) for name, value in self.parameters.items()}
         return Dynamics(self.neuron, parameters, self.connectivity.to(device))
+
+
+def product(
+    matrix: Float[Tensor, "row neuron"], vector: Float[Tensor, "*state neuron"]
+) -> Float[Tensor, "*state row"]:
+    """Matrix times vector, or times each of some, which takes nearly all the time of a step.
+
+    On the CPU, NumPy computes it: its BLAS divides the rows among the cores, whereas torch's
+    (Intel's MKL) uses a single core on processors of other makers.
+    """
+    if matrix.is_cuda:
+        return (matrix @ vector.t()).t()
+    return torch.from_numpy((matrix.numpy() @ vector.numpy().T).T)
