@@ -247,12 +247,11 @@ class _Descent:
 
     def _descend(self) -> Float[Tensor, ""]:
         """One step of Adam."""
-        frames, device = self.frames.training, self.frames.device
-        sizes = zip((len(frames), self.frames.activity.shape[1]), self._drawn, strict=True)
-        drawn, chosen = (
-            torch.randint(most, (some,), generator=self.random) for most, some in sizes
-        )
-        loss = self.descend(frames[drawn].to(device), chosen.to(device))
+        frames, (batch, shown) = self.frames, self._drawn
+        drawn = torch.randint(len(frames.training), (batch,), generator=self.random)
+        chosen = torch.randint(frames.activity.shape[1], (shown,), generator=self.random)
+        batch_frames = frames.training[drawn].to(frames.device)
+        loss = self.descend(batch_frames, chosen.to(frames.device))
         self.optimiser.step()
         self.schedule.step()
         return loss

@@ -53,11 +53,10 @@ def smooth_scales(
     if len(observed) < 3 or not error > 0:
         return torch.ones_like(field[:, 0])
     deviation = observed - observed.mean()
-    places, character = positions.double().cpu(), fluctuations(logarithm)
-    some = torch.arange(0, len(observed), math.ceil(len(observed) / FEW))
-    sizes = likeliest_sizes(covariances(places[some], character[some]), deviation[some], error)
-    expected = posterior_mean(places, character, sizes, deviation, error)
-    return (expected - deviation).exp().to(field)
+    parts = covariances(positions.double().cpu(), fluctuations(logarithm))
+    some = slice(None, None, math.ceil(len(observed) / FEW))
+    sizes = likeliest_sizes(parts[:, some, some], deviation[some], error)
+    return (posterior_mean(parts, sizes, deviation, error) - deviation).exp().to(field)
 
 
 def fluctuations(logarithm: Float[Tensor, "input window"]) -> Float[Tensor, "input feature"]:
@@ -71,12 +70,12 @@ def fluctuations(logarithm: Float[Tensor, "input window"]) -> Float[Tensor, "inp
     """
     change = logarithm - logarithm.mean(1, keepdim=True)
     most = min(COMPONENTS, len(change) // ENOUGH)
+    if not most:
+        return change[:, :0]
     _, modes = torch.linalg.eigh(change.T @ change)
-    scores = change @ modes[:, modes.shape[1] - min(most, modes.shape[1]) :].flip(1)
+    scores = change @ modes.flip(1)[:, :most]
     width = change.square().mean(1).sqrt()
     skew = (change**3).mean(1) / width.clamp_min(1e-12) ** 3
-    if not most:
-        return scores
     shape = torch.stack([width, skew], 1)
     shape = (shape - shape.mean(0)) / shape.std(0).clamp_min(1e-12)
     return torch.cat([scores / scores[:, 0].std().clamp_min(1e-12), shape], 1)
@@ -116,14 +115,13 @@ def likeliest_sizes(
 
 
 def posterior_mean(
-    positions: Float[Tensor, "input 2"],
-    character: Float[Tensor, "input feature"],
+    parts: Float[Tensor, "part input input"],
     sizes: Float[Tensor, " part"],
     deviation: Float[Tensor, " input"],
     error: float,
 ) -> Float[Tensor, " input"]:
     """The deviations to be expected without the errors; the arguments are as above."""
-    signal, total = _signal_and_total(covariances(positions, character), sizes, error)
+    signal, total = _signal_and_total(parts, sizes, error)
     return signal @ torch.linalg.solve(total, deviation)
 
 

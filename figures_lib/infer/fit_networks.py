@@ -9,6 +9,7 @@ share of a batch, and the gradients are summed.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -248,14 +249,14 @@ def fit_field(
     shard = Shard.here(len(positions))
     alone = shard.ranks == 1
 
-    def misfit(points: Tensor, target: Tensor, batch: Tensor) -> Tensor:
-        return ((siren(points) - target) ** 2).sum() / batch
+    def misfit(size: int, points: Tensor, target: Tensor) -> Tensor:
+        return ((siren(points) - target) ** 2).sum() / size
 
     steps = config.steps if len(positions) else 0
     for size, own in _growing(config.batch, steps):
-        batch = torch.tensor(size, device=field.device)
-        example = field.new_zeros(size, 3), field.new_zeros(size), batch
-        descend = gradients(misfit, list(siren.parameters()), example, capture=alone)
+        example = field.new_zeros(size, 3), field.new_zeros(size)
+        sized = partial(misfit, size)
+        descend = gradients(sized, list(siren.parameters()), example, capture=alone)
         for step in own:
             row = torch.randint(len(positions), (size,), device=field.device)
             window = torch.randint(len(times), (size,), device=field.device)
@@ -263,7 +264,7 @@ def fit_field(
                 here = (row >= first) & (row < first + len(field))
                 row, window = row[here], window[here]
             points = torch.cat([positions[row], times[window, None]], 1)
-            loss = descend(points, field[row - first, window], batch)
+            loss = descend(points, field[row - first, window])
             _step(optimisers, schedules, shard)
             check_training("field_network", step, steps, loss)
     return siren

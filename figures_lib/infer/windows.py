@@ -97,10 +97,11 @@ def left_out_residuals(
     sums = _cumulative(rest, received)
     frame = torch.cat([block.frame for block in data.blocks])
     counts = range(1, max(1, min(most, data.frames // LEAST_SAMPLES)) + 1)
-    falling = [
-        _left_out_residual(sums, frame * count // data.total, count)
-        for count in reversed(counts)  # each fits into the memory that the previous one freed
-    ]
+    with one_thread():
+        falling = [
+            _left_out_residual(sums, frame * count // data.total, count)
+            for count in reversed(counts)  # each fits into the memory that the last one freed
+        ]
     residuals = torch.stack(falling).flip(0) + (rest**2).sum()
     return data.shard.all_reduce(residuals), rest, received
 
@@ -176,7 +177,6 @@ def _alike(
     return (residual[:, 1:] * residual[:, :-1]).sum()
 
 
-@one_thread()
 def _left_out_residual(
     sums: Float[Tensor, "fold moment neuron edge"], window: Tensor, count: int
 ) -> Float[Tensor, ""]:
