@@ -123,7 +123,9 @@ def command_parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="measure speed, memory and accuracy")
     bench.add_argument("--quick", action="store_true", help="small sizes: about a minute")
     bench.add_argument(
-        "--gpu", action="store_true", help="of a GPU: ten minutes, with the tests that need one"
+        "--gpu",
+        action="store_true",
+        help="of a GPU: some minutes, with the tests that need one",
     )
     bench.add_argument("--json", required=True, type=user_path, help="file of the results")
     bench.set_defaults(command=lambda options: _commands().bench(options))

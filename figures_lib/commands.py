@@ -7,7 +7,6 @@ seconds. So do dask, torch_geometric and the readers of notebooks, which a comma
 import sys
 from argparse import Namespace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from figures_lib.bench.plans import FULL, QUICK
@@ -163,24 +162,19 @@ def bench(options: Namespace) -> int:
         raise ConfigError(f"--json: {options.json} is a folder; name a file")
     place = options.json.absolute()
     if options.gpu:
-        return _bench_gpu(options, place)
-    from figures_lib.bench.benchmark import benchmark
-
-    plan = QUICK if options.quick else FULL
+        checked_device("cuda")
+    failed: list[str] = []
     with exclusive(place.parent, "--json", f".{place.name}.lock"):
-        write_json(place, benchmark(plan, say))
+        if options.gpu:
+            from figures_lib.bench.gpu import GpuPlan, failures, gpu_benchmark
+
+            failed = failures(gpu_benchmark(GpuPlan(), say, partial(write_json, place)))
+        else:
+            from figures_lib.bench.benchmark import benchmark
+
+            write_json(place, benchmark(QUICK if options.quick else FULL, say))
     print(f"benchmark: {options.json}")
-    return 0
-
-
-def _bench_gpu(options: Namespace, place: Path) -> int:
-    from figures_lib.bench.gpu import GpuPlan, failures, gpu_benchmark
-
-    checked_device("cuda")
-    with exclusive(place.parent, "--json", f".{place.name}.lock"):
-        result = gpu_benchmark(GpuPlan(), say, partial(write_json, place))
-    print(f"benchmark: {options.json}")
-    if failed := failures(result):
+    if failed:
         print(f"failed: {', '.join(failed)}; the reasons are in this file", file=sys.stderr)
     return FAILURE if failed else 0
 

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 
+from figures_lib.bench.gpu import EARLY
 from figures_lib.config import load_experiment
 from figures_lib.infer import fit_networks
 from figures_lib.infer.algorithm import infer
@@ -26,7 +27,6 @@ from tests.conftest import SMALL, TEST_CONFIG
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SHORT = {"simulation.frames": 2050, "simulation.warm_up": 730}  # neither is a whole chunk
-EARLY = 100  # frames in which rounding has not yet grown: the network is chaotic
 
 
 def test_simulates_the_same_without_noise_and_alike_with_it():
