@@ -186,7 +186,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypat
     del tree["overrides"]["simulation.neurons"], tree["overrides"]["simulation.input_neurons"]
     path.write_text(yaml.safe_dump(tree))
     out = tmp_path / "out"
-    assert main(["sweep", str(path), "--out", str(out), "--workers", "2"]) == 1
+    assert main(["sweep", str(path), "--out", str(out), "--workers", "0"]) == 1
     rows = read_results(out / "results.csv")
     assert len(rows) == 8
     for row in rows:
@@ -203,7 +203,7 @@ def test_failures_are_recorded_and_the_sweep_goes_on(tmp_path, capsys, monkeypat
     monkeypatch.setattr(commands, "summarise", lambda _: None)
     before = finished_stages(out)
     capsys.readouterr()
-    assert main(["sweep", str(path), "--out", str(out)]) == 1
+    assert main(["sweep", str(path), "--out", str(out), "--workers", "0"]) == 1
     assert "8 runs, 0 to do" in capsys.readouterr().out  # diverged runs would diverge again
     assert finished_stages(out) == before
     assert read_results(out / "results.csv") == rows
@@ -214,13 +214,13 @@ def test_a_killed_sweep_is_continued(tmp_path, capsys, monkeypatch):
     path = written(tmp_path, overrides={"graph_network.steps": 100})
     out = tmp_path / "out"
     with started(*COMMAND, path, "--out", out, "--workers", "2") as process:
-        until(lambda: len(list(out.glob("runs/*/excerpt.safetensors"))) >= 2)
+        until(lambda: list(out.glob("runs/*/excerpt.safetensors")))
         process.send_signal(signal.SIGKILL)
     time.sleep(1)  # its workers notice and end
     before = finished_stages(out)
     missing = 4 - len(list(out.glob("runs/*/excerpt.safetensors")))
     assert missing > 0
-    assert main(["sweep", str(path), "--out", str(out)]) == 0
+    assert main(["sweep", str(path), "--out", str(out), "--workers", "0"]) == 0
     assert f"4 runs, {missing} to do" in capsys.readouterr().out
     after = finished_stages(out)
     assert {name: after[name] for name in before} == before

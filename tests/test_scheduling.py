@@ -133,7 +133,7 @@ def test_the_study_of_noise_has_one_row_per_run_with_every_metric(tmp_path, monk
     path, out = tmp_path / "noise.yaml", tmp_path / "out"
     path.write_text(yaml.safe_dump(tree))
     monkeypatch.setattr("figures_lib.commands.summarise", lambda _: None)
-    assert main(["sweep", str(path), "--out", str(out)]) == 0
+    assert main(["sweep", str(path), "--out", str(out), "--workers", "0"]) == 0
     rows = read_results(out / "results.csv")
     assert [row["simulation.noise"] for row in rows] == tree["grid"]["simulation.noise"]
     for row in rows:
