@@ -135,7 +135,7 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
         "baselines",
         *("project", "security"),
     ),
-    "browser": ("viewers", "widgets", "lab", "pixels"),
+    "browser": ("viewers", "widgets", "lab", "laboratory", "pixels"),
 }
 SHARED = "FIGURES_LIB_TESTS"  # names the folder that all processes of a test run share
 FOLDER = pytest.StashKey[tempfile.TemporaryDirectory]()

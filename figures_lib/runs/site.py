@@ -149,7 +149,7 @@ def _assemble(run_folder: Path, source: Path) -> None:
         _fold_parameters(notebook)
         nbformat.write(notebook, book / f"{name}.ipynb")
     compiled = shutil.ignore_patterns("__pycache__")
-    for name in ("_ext", "_templates", VIEWERS):
+    for name in ("_ext", "_templates", "laboratory", VIEWERS):
         shutil.copytree(ROOT / "book" / name, book / name, ignore=compiled)
     # What stands in _static at the root is loaded on every page, as viewers must not be.
     viewers = shutil.ignore_patterns(Path(VIEWERS).name)
@@ -161,9 +161,11 @@ def _assemble(run_folder: Path, source: Path) -> None:
 
 
 def _settings(run_folder: Path) -> dict[str, Any]:
-    """The settings of the book, with the run that it shows."""
+    """The settings of the book, with the run that it shows and the packages of its scripts."""
     config = launchable(yaml.safe_load((ROOT / "_config.yml").read_text(encoding="utf-8")))
-    config["sphinx"]["config"]["furniture_run"] = str(run_folder.resolve())
+    furniture = config["sphinx"]["config"]
+    furniture["furniture_run"] = str(run_folder.resolve())
+    furniture["furniture_packages"] = str(ROOT / furniture["furniture_packages"])
     return config
 
 

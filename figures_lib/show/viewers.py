@@ -21,13 +21,19 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from figures_lib.config import load_experiment
 from figures_lib.draw.functions import plane
 from figures_lib.draw.style import CURVES, TYPE_COLOURS, evenly
+from figures_lib.neurons.saturating import SATURATING
+from figures_lib.paths import find_input
 from figures_lib.runs.files import part_of, writing
 from figures_lib.runs.run import Run
 from figures_lib.score.scoring import fit_scales
+from figures_lib.simulate.movie import images_from_grid
 
 MOVIE_FRAMES = 256  # shown frames: one less than the published movie has images
+LABORATORY = (16, 8)  # images of the movie in the laboratory, and pixels per side
+PUBLISHED = "config/fig3.yaml"  # whose neuron types the laboratory has if those of a run differ
 EDGES = 20_000  # edges of the connectivity that are drawn
 TRACES, TRACE_FRAMES, SPACING = 100, 10_000, 25.0  # panel c: neurons, frames, distance in x
 
@@ -308,6 +314,32 @@ def siren(run: Run) -> Viewer:
     size = write_data(run, "siren", arrays, about).stat().st_size
     button = f"Load the field network ({size / 1e6:.1f} MB) and run it here"
     return Viewer("siren", label, button)
+
+
+def laboratory(run: Run) -> Viewer:
+    """A small network to simulate and infer in the page, with the types and movie of a run."""
+    label, (images, side) = "A network to simulate and to infer", LABORATORY
+    experiment = run.experiment
+    if experiment.neuron is not SATURATING:
+        experiment = load_experiment(find_input(PUBLISHED))
+    truth = run.simulate()[1]
+    movie = torch.full((images, side, side), 0.5)
+    if truth.field.numel():
+        upright = images_from_grid(truth.field[evenly(len(truth.field), images)])
+        small = torch.nn.functional.interpolate(
+            upright[:, None], (side, side), mode="bilinear", antialias=True
+        )[:, 0]
+        low, high = ends(small)
+        if high > low:
+            movie[: len(small)] = (small - low) / (high - low)
+    arrays = {
+        "movie": quantised(movie),
+        "grey": _colour_map("gray"),
+        "diverging": _colour_map("RdBu_r"),
+    }
+    about = {"types": [one.model_dump() for one in experiment.neuron_types]}
+    write_data(run, "laboratory", arrays, about)
+    return Viewer("laboratory", label)
 
 
 def _colour_map(name: str) -> Packed:

@@ -5,13 +5,15 @@ Content-Security-Policy; MathJax and the viewers are copied into the site, so th
 another host for anything. Pages are furnished when all of them are written: the definitions are
 read from the page of the glossary, and the policy names every script that a page has by then.
 
-======================  ===============================================================
-``furniture_citation``  file that says how to cite the book; without one, no page does
-``furniture_checks``    file with the numbers of the tests
-``furniture_glossary``  document that holds the glossary; without one, no term is linked
-``furniture_run``       folder of the run whose numbers, files and viewers the pages show
-``furniture_viewers``   folder of the scripts of the viewers
-======================  ===============================================================
+========================  ===============================================================
+``furniture_citation``    file that says how to cite the book; without one, no page does
+``furniture_checks``      file with the numbers of the tests
+``furniture_glossary``    document that holds the glossary; without one, no term is linked
+``furniture_laboratory``  folder of the modules of viewers that compute
+``furniture_packages``    folder ``node_modules`` of the packages that these use
+``furniture_run``         folder of the run whose numbers, files and viewers the pages show
+``furniture_viewers``     folder of the scripts of the viewers
+========================  ===============================================================
 
 Files and folders are relative to the source of the book.
 """
@@ -28,15 +30,16 @@ from sphinx.util.typing import ExtensionMetadata
 
 from furniture.citation import add_citation, read_citation
 from furniture.glossary import Definition, definitions, link_terms
+from furniture.laboratory import bundle
 from furniture.mathematics import ADDRESS, IN_STATIC, add_mathjax, copy_mathjax
 from furniture.mending import mend
 from furniture.page import Page, read_page
 from furniture.policy import add_policy
 from furniture.redirect import write_redirect
 from furniture.run import commit, copy_downloads, texts
-from furniture.viewers import SCRIPT, copy_data, copy_scripts, start_viewers
+from furniture.viewers import FOLDER, SCRIPT, copy_data, copy_scripts, start_viewers
 
-SETTINGS = ("citation", "checks", "glossary", "run", "viewers")
+SETTINGS = ("citation", "checks", "glossary", "laboratory", "packages", "run", "viewers")
 LATE = 900  # after everything else that writes pages when the build is finished
 
 logger = logging.getLogger(__name__)
@@ -67,6 +70,12 @@ class Furniture:
         copy_mathjax(site)
         if config.furniture_viewers:
             copy_scripts(source / config.furniture_viewers, site)
+        if config.furniture_laboratory:
+            modules, packages = (
+                source / folder
+                for folder in (config.furniture_laboratory, config.furniture_packages)
+            )
+            bundle(modules, packages, site / FOLDER)
         if config.furniture_run:
             copy_downloads(source / config.furniture_run, site)
         if config.root_doc != "index":

@@ -5,13 +5,16 @@ The same policy holds for a page that is served and for one that is opened from 
 that someone smuggles in nor ``eval`` is run. Styles are the exception: MathJax writes its style
 sheet into the page from what it finds there, and notebooks and theme have style attributes, so
 no list of hashes could be complete. A style cannot call anyone: images and fonts are held to
-the site.
+the site. Only a page with the laboratory may start a worker and read a video, both from what
+is in the page already (``blob:``).
 """
 
 import base64
 import hashlib
 
 from bs4 import BeautifulSoup, Tag
+
+from furniture.laboratory import KIND
 
 SCRIPT_TYPES = {"", "text/javascript", "application/javascript", "module"}
 SOURCES = {
@@ -23,6 +26,7 @@ SOURCES = {
     "form-action": "'self'",
     "base-uri": "'none'",
 }
+LABORATORY = {"worker-src": "blob:", "media-src": "blob:"}
 HANDLERS = {  # of buttons of the theme, by which book/_static/theme.js knows them
     "toggleFullScreen()": "fullscreen",
     "window.print()": "print",
@@ -38,7 +42,10 @@ def add_policy(soup: BeautifulSoup) -> None:
     _name_handlers(soup)
     hashes = sorted({_hash(script) for script in soup.find_all("script") if _inline(script)})
     script = " ".join(["script-src 'self'", *hashes])
-    rules = "; ".join([*(f"{name} {value}" for name, value in SOURCES.items()), script])
+    sources = SOURCES
+    if soup.select(f"[data-viewer={KIND}]"):
+        sources = SOURCES | LABORATORY
+    rules = "; ".join([*(f"{name} {value}" for name, value in sources.items()), script])
     policy = {"http-equiv": "Content-Security-Policy", "content": rules}
     if soup.head is not None:
         soup.head.insert(0, soup.new_tag("meta", attrs=policy))
