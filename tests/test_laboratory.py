@@ -131,7 +131,7 @@ def test_it_agrees_with_the_library_on_the_same_recording(laboratory, monkeypatc
         apart(learned / learned.mean(1, keepdim=True), estimate.field[modulated].double())
         < CLOSE
     )
-    scales = row_scales(weights, modulated)
+    scales = row_scales(weights.float(), modulated)
     assert torch.allclose(scales, torch.ones_like(scales), atol=1e-4)  # it is in this gauge
     explained, structure = by_tables(recording, last)
     assert found["diagnosis"]["heldoutR2"] == pytest.approx(explained, abs=1e-5)
@@ -165,12 +165,17 @@ def test_a_drawn_movie_is_hidden_in_the_network(laboratory) -> None:
     page = laboratory(WORLD)
     before = page.found()
     canvas = page.find("canvas")
-    page.chrome.execute_script("arguments[0].scrollIntoView({block: 'center'})", canvas)
-    draw = ActionChains(page.chrome).move_to_element_with_offset(canvas, -30, 0)
-    draw.click_and_hold().move_by_offset(40, 0).release().perform()
+    seen = "arguments[0].scrollIntoView({block: 'center', behavior: 'instant'})"
+    page.chrome.execute_script(seen, canvas)
+    reach = canvas.size["width"] // 2 - 5
+    draw = ActionChains(page.chrome).move_to_element_with_offset(canvas, -reach, 0)
+    draw.click_and_hold().move_by_offset(2 * reach, 0).release().perform()
     WebDriverWait(page.chrome, 20).until(lambda _: page.found()["movie"] != before["movie"])
-    changed = np.array(page.found()["movie"]) != np.array(before["movie"])
-    assert changed.any(1).sum() == 1  # of the images only the one that is shown
+    movie = np.array(page.found()["movie"]).reshape(16, 5, 5)  # image, column, row from below
+    changed = movie != np.array(before["movie"]).reshape(movie.shape)
+    assert changed.any((1, 2)).sum() == 1  # of the images only the one that is shown
+    shown = int(changed.any((1, 2)).argmax())
+    assert changed[shown].any(1).all()  # a white line from side to side
     assert page.found()["activity"] != before["activity"]
 
 

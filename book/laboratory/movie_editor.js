@@ -1,6 +1,6 @@
 /* The hidden movie: drawn with finger or mouse, or taken from a file. */
 
-import { MOVIE } from "./settings.js";
+import { MOVIE, level } from "./settings.js";
 
 const { images: IMAGES, side: SIDE } = MOVIE;
 export const MOVIES = {
@@ -85,7 +85,7 @@ async function ofVideo(file) {
 
 /** The editor: a picture to draw on, its image, its brush and what it may start from. */
 export function movieEditor(parent, { grey, movie, changed }) {
-  let images = movie;
+  let images = movie.map((image) => image.map(level));
   const palette = Viewers.palette(grey);
   const picture = Viewers.picture(parent, {
     title: "hidden movie: draw here", ratio: 1,
@@ -103,7 +103,7 @@ export function movieEditor(parent, { grey, movie, changed }) {
   const controls = Viewers.add(picture.frame, "div", { class: "viewer-controls" });
   const time = Viewers.slider(controls, {
     label: "image", max: IMAGES - 1, value: Math.floor(IMAGES / 2), change: picture.redraw,
-    text: (k) => `${k + 1} of ${IMAGES}`,
+    text: (k) => `${k + 1}/${IMAGES}`,
   });
   const brush = Viewers.slider(controls, {
     label: "brush", max: 1, step: 0.25, value: 1, change: () => {},
@@ -133,26 +133,40 @@ export function movieEditor(parent, { grey, movie, changed }) {
   });
 
   const { canvas } = picture;
+  let last = null; // where the stroke has come to
   canvas.style.touchAction = "none"; // a finger draws, it does not scroll
   canvas.addEventListener("pointerdown", (event) => {
     canvas.setPointerCapture(event.pointerId);
+    last = pixel(event);
     paint(event);
   });
   canvas.addEventListener("pointermove", (event) => { if (event.buttons) paint(event); });
   canvas.addEventListener("pointerup", () => changed());
 
-  function paint(event) {
+  function pixel(event) {
     const { width } = canvas.getBoundingClientRect();
-    const [x, y] = Viewers.place(event, canvas).map((at) => Math.floor((at * SIDE) / width));
-    if (x < 0 || y < 0 || x >= SIDE || y >= SIDE) return;
+    return Viewers.place(event, canvas).map((at) => (at * SIDE) / width);
+  }
+
+  /* Paint all pixels from where the stroke was to where it is: fast strokes have no gaps. */
+  function paint(event) {
+    const now = pixel(event);
+    const steps = 1 + Math.ceil(2 * Math.hypot(now[0] - last[0], now[1] - last[1]));
+    for (let step = 0; step <= steps; step++) {
+      const [x, y] = [0, 1].map((axis) =>
+        Math.floor(last[axis] + ((now[axis] - last[axis]) * step) / steps));
+      if (x >= 0 && y >= 0 && x < SIDE && y < SIDE) {
+        images[time.value][y * SIDE + x] = level(brush.value);
+      }
+    }
+    last = now;
     choice.value = "own";
-    images[time.value][y * SIDE + x] = brush.value;
     picture.redraw();
   }
 
   function set(fresh) {
     problem.textContent = "";
-    images = fresh;
+    images = fresh.map((image) => image.map(level));
     picture.redraw();
     changed();
   }

@@ -70,7 +70,7 @@ export function resultPictures(parent, view, { colours, grey }) {
     label: "every learned weight against the true one",
     draw(context, width, height, theme) {
       const { now } = view;
-      if (!now) return waiting(context, width, height, theme);
+      if (!now) return;
       const { truth } = now;
       const found = view.raw() ? now.connectivity : now.scaled;
       const bound = 1.05 * truth.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
@@ -95,7 +95,7 @@ export function resultPictures(parent, view, { colours, grey }) {
     label: "loss after every sweep, on a logarithmic axis",
     draw(context, width, height, theme) {
       const { sweeps } = view;
-      if (!sweeps.length) return waiting(context, width, height, theme);
+      if (!sweeps.length) return;
       const powers = sweeps.map(({ loss: one }) => Math.log10(Math.max(one, 1e-12)));
       const y = [Math.floor(Math.min(...powers, -1)), Math.ceil(Math.max(...powers, 0))];
       const yTicks = Array.from({ length: y[1] - y[0] + 1 }, (_, k) =>
@@ -106,11 +106,13 @@ export function resultPictures(parent, view, { colours, grey }) {
       }, theme);
       context.lineWidth = 2;
       Viewers.line(context, scales, powers.length, (k) => k + 1, (k) => powers[k]);
+      let lines = 0; // the names of phases one below the other, so that they never overlap
       sweeps.forEach(({ phase }, k) => {
         if (k && phase === sweeps[k - 1].phase) return;
+        lines += 1;
         context.fillStyle = theme.muted;
         context.textAlign = "left";
-        context.fillText(phase, scales.toX(k + 1) + 3, scales.box.top + 12);
+        context.fillText(phase, scales.toX(k + 1) + 3, scales.box.top + 12 * lines);
         context.fillRect(scales.toX(k + 1), scales.box.top, 1, scales.box.bottom - scales.box.top);
       });
     },
@@ -122,7 +124,7 @@ export function resultPictures(parent, view, { colours, grey }) {
     title, ratio: 1.2, label: `${title} of every neuron, coloured by its true type`,
     draw(context, width, height, theme) {
       const { now, recorded, types } = view;
-      if (!now) return waiting(context, width, height, theme);
+      if (!now) return;
       const reach = 3 * deviation(recorded.activity);
       const { length } = now.knots;
       const steps = Array.from({ length: 81 }, (_, k) => (k / 40 - 1) * reach);
@@ -156,7 +158,7 @@ export function resultPictures(parent, view, { colours, grey }) {
     label: "the hidden movie, true and learned, at the chosen time",
     draw(context, width, height, theme) {
       const { now, recorded } = view;
-      if (!now) return waiting(context, width, height, theme);
+      if (!now) return;
       const side = gridSide(recorded.neurons);
       const at = Math.min(now.windows - 1, Math.floor(view.time() * now.windows));
       const values = view.raw() ? now.field.learned : now.field.scaled;
@@ -177,7 +179,7 @@ export function resultPictures(parent, view, { colours, grey }) {
     label: "R² of W and of the movie after every sweep",
     draw(context, width, height, theme) {
       const { sweeps } = view;
-      if (!sweeps.length) return waiting(context, width, height, theme);
+      if (!sweeps.length) return;
       const scales = Viewers.axes(context, width, height, {
         x: [1, Math.max(10, sweeps.length)], y: [0, 1.05], xLabel: "sweep", yLabel: "R²",
       }, theme);
@@ -194,13 +196,6 @@ export function resultPictures(parent, view, { colours, grey }) {
     },
   });
   return [weights, loss, ...functions, scores, field];
-}
-
-function waiting(context, width, height, theme) {
-  context.fillStyle = theme.muted;
-  context.font = "13px system-ui, sans-serif";
-  context.textAlign = "center";
-  context.fillText("after the first sweep", width / 2, height / 2);
 }
 
 function superscript(power) {

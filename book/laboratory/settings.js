@@ -6,13 +6,13 @@ const LEVELS = 64; // shades of a pixel in the address
 /** The sliders: key, label, range, step and how the value is worded. */
 export const SLIDERS = [
   { key: "neurons", label: "neurons N", min: 32, max: 128, step: 32, value: 64 },
-  { key: "frames", label: "length", min: 250, max: 8000, step: 250, value: 4000,
-    text: (value) => `${value.toLocaleString("en")} frames` },
+  { key: "frames", label: "length (frames)", min: 250, max: 8000, step: 250, value: 4000,
+    text: (value) => value.toLocaleString("en") },
   { key: "noise", label: "noise σ", min: 0, max: 2, step: 0.05, value: 1 },
   { key: "width", label: "widths γ", min: -2, max: 2, step: 0.25, value: 0, text: times },
   { key: "tau", label: "time constants τ", min: -2, max: 2, step: 0.25, value: 0, text: times },
   { key: "gain", label: "gains g", min: -2, max: 1, step: 0.25, value: 0, text: times },
-  { key: "contrast", label: "contrast of the movie", min: 0, max: 0.9, step: 0.05, value: 0.8 },
+  { key: "contrast", label: "movie's contrast", min: 0, max: 0.9, step: 0.05, value: 0.8 },
   { key: "seed", label: "seed", min: 0, max: 99, step: 1, value: 0 },
 ];
 
@@ -46,11 +46,26 @@ export function asked(values, types) {
 /** Ω of the grid neurons in every image: brightness 0…1 becomes 1 ± contrast. */
 export function imagesOf(movie, { neurons, contrast }) {
   const side = gridSide(neurons);
+  const shares = sharesOfPixels(side);
   return movie.map((image) => Float64Array.from({ length: side * side }, (_, i) => {
-    const [column, row] = [Math.floor(i / side), side - 1 - (i % side)]; // y upwards
-    const [x, y] = [column, row].map((at) => Math.floor(((at + 0.5) * MOVIE.side) / side));
-    return 1 + contrast * (2 * image[y * MOVIE.side + x] - 1);
+    const [columns, rows] = [Math.floor(i / side), side - 1 - (i % side)] // y upwards
+      .map((at) => shares[at]);
+    const brightness = rows.reduce((sum, ofRow, y) => sum + ofRow * columns.reduce(
+      (part, ofColumn, x) => part + ofColumn * image[y * MOVIE.side + x], 0), 0);
+    return 1 + contrast * (2 * brightness - 1);
   }));
+}
+
+/** Which share of each place on a grid every row of pixels covers. */
+function sharesOfPixels(side) {
+  const scale = MOVIE.side / side;
+  return Array.from({ length: side }, (_, at) => Array.from({ length: MOVIE.side }, (__, k) =>
+    Math.max(0, Math.min((at + 1) * scale, k + 1) - Math.max(at * scale, k)) / scale));
+}
+
+/** A brightness as the address holds it, so that a link shows what its sender saw. */
+export function level(value) {
+  return Math.round(value * (LEVELS - 1)) / (LEVELS - 1);
 }
 
 /** Settings and movie as the part of an address behind #. */

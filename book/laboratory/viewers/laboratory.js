@@ -200,13 +200,13 @@ Viewers.define("laboratory", (root, data) => {
 
   function verdict({ trusted, reasons, heldoutR2 }) {
     return trusted
-      ? `Verdict, without the truth: trusted. A share of ${worded(heldoutR2)} of the variance of`
-        + " frames that were not read is explained, and both halves of the recording give the"
-        + " same weights."
+      ? `Verdict, without the truth: trusted. R² on frames that were not read is`
+        + ` ${worded(heldoutR2)}, and both halves of the recording give the same weights.`
       : `Verdict, without the truth: not trusted. Reasons: ${reasons.join("; ")}.`;
   }
 
   function redraw(pictures) {
+    row.hidden = view.now === null; // nothing to see before the first sweep
     pictures.forEach((picture) => picture.redraw());
   }
 
