@@ -14,7 +14,7 @@ from conftest import TEST_CONFIG
 from selenium import webdriver
 from selenium.webdriver.common.action_chains import ActionChains
 from selenium.webdriver.support.ui import WebDriverWait
-from test_site import DESKTOP, PHONE, seen_since
+from test_site import DESKTOP, PHONE, barriers, seen_since
 from viewer_pages import Page
 
 from figures_lib.config import load_experiment
@@ -94,6 +94,8 @@ def test_it_agrees_with_the_library_on_the_same_recording(laboratory, monkeypatc
     seconds = time.perf_counter() - began
     assert page.chrome.execute_script("return window.drawn") > 5 * seconds  # it never froze
     assert "Verdict, without the truth: trusted." in page.readout()
+    for theme in ("light", "dark"):
+        assert barriers(page.chrome, theme) == []
     found = page.found()
 
     neurons, frames = found["neurons"], found["frames"]
@@ -247,7 +249,8 @@ def why(browser, built_site) -> Iterator:
 
 
 def test_a_row_of_weights_locks_when_there_are_as_many_frames_as_neurons(why) -> None:
-    _, told = why("one_neuron")
+    page, told = why("one_neuron")
+    assert barriers(page.chrome, "light") == []
     count, neurons, used, others, weights = told("frames", 3)
     assert (count, neurons) == (16, 32)
     assert used > 0.99 and others < 0.95 and weights < 0.9
