@@ -99,7 +99,7 @@ export function resultPictures(parent, view, { colours, grey }) {
       const powers = sweeps.map(({ loss: one }) => Math.log10(Math.max(one, 1e-12)));
       const y = [Math.floor(Math.min(...powers, -1)), Math.ceil(Math.max(...powers, 0))];
       const yTicks = Array.from({ length: y[1] - y[0] + 1 }, (_, k) =>
-        [y[0] + k, `10${superscript(y[0] + k)}`]);
+        [y[0] + k, Viewers.power(y[0] + k)]);
       const scales = Viewers.axes(context, width, height, {
         x: [1, Math.max(10, sweeps.length)], y, yTicks, xLabel: "sweep",
         yLabel: "share of the variance",
@@ -196,10 +196,6 @@ export function resultPictures(parent, view, { colours, grey }) {
     },
   });
   return [weights, loss, ...functions, scores, field];
-}
-
-function superscript(power) {
-  return String(power).replace(/./g, (digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]);
 }
 
 function deviation(values) {

@@ -343,6 +343,13 @@ const Viewers = (() => {
     return text.replace(/-/g, "−");
   }
 
+  /* A power of ten, for an axis. */
+  function power(exponent) {
+    const raised = String(exponent).replace(/./g, (digit) =>
+      "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]);
+    return `10${raised}`;
+  }
+
   /* Where in a picture a pointer is, in its own pixels. */
   function place(event, canvas) {
     const { left, top } = canvas.getBoundingClientRect();
@@ -363,6 +370,6 @@ const Viewers = (() => {
   watch();
   return {
     add, axes, button, choices, colourBar, define, drawGrid, inside, level, line, noField, number,
-    palette, picture, place, player, readout, receive, select, slider, theme,
+    palette, picture, place, player, power, readout, receive, select, slider, theme,
   };
 })();

@@ -89,8 +89,8 @@ Viewers.define("functions", (root, data) => {
       const losses = data.sweeps.map(({ loss }) => Math.log10(loss));
       const y = [Math.floor(Math.min(...losses)), Math.ceil(Math.max(...losses) + 1e-9)];
       const yTicks = [];
-      for (let power = y[0]; power <= y[1]; power++) {
-        yTicks.push([power, `10${superscript(power)}`]);
+      for (let exponent = y[0]; exponent <= y[1]; exponent++) {
+        yTicks.push([exponent, Viewers.power(exponent)]);
       }
       const scales = Viewers.axes(context, width, height, {
         x: [0, Math.max(1, position(sweeps - 1))], y, yTicks, xLabel: unit,
@@ -128,10 +128,6 @@ Viewers.define("functions", (root, data) => {
         (k) => knots[k], (k) => values[at * knots.length + k]);
     });
     context.globalAlpha = 1;
-  }
-
-  function superscript(power) {
-    return String(power).replace(/./g, (digit) => "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"["-0123456789".indexOf(digit)]);
   }
 
   function extent(values) {

@@ -34,8 +34,8 @@ Viewers.define("noise", (root, data) => {
       label: "eigenvalues of the covariance of the messages, largest first, logarithmic",
       draw(context, width, height, theme) {
         const y = [-8, 2];
-        const yTicks = [-8, -6, -4, -2, 0, 2].map((power) =>
-          [power, `10${String(power).replace("-", "⁻").replace(/\d/g, (d) => "⁰¹²³⁴⁵⁶⁷⁸⁹"[d])}`]);
+        const yTicks = [-8, -6, -4, -2, 0, 2].map((exponent) =>
+          [exponent, Viewers.power(exponent)]);
         const scales = Viewers.axes(context, width, height, {
           x: [1, NEURONS], y, yTicks, xLabel: "direction", yLabel: "variance",
         }, theme);
