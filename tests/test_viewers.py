@@ -90,6 +90,12 @@ def test_hero_plays_both_movies_until_paused(opened: Callable[..., Page]) -> Non
     page = opened("hero")
     slider = page.labelled("time")
     WebDriverWait(page.chrome, 10).until(lambda _: int(slider.get_attribute("value")) > 3)
+    page.chrome.execute_script("scrollTo({top: 1e6, behavior: 'instant'})")
+    time.sleep(0.5)
+    out_of_sight = slider.get_attribute("value")
+    time.sleep(0.5)
+    assert slider.get_attribute("value") == out_of_sight
+    page.scroll()
     page.button("Pause").click()
     assert page.changes(lambda: None) == [False] * 2
     assert page.changes(lambda: slider.send_keys(Keys.END)) == [True] * 2

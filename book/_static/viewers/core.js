@@ -97,9 +97,13 @@ const Viewers = (() => {
     return made;
   }
 
-  /* A button that calls `advance` twenty times a second, until it is pressed again. */
+  /* A button that calls `advance` twenty times a second, until it is pressed again; nothing moves
+     while it is out of sight. */
   function player(parent, advance, stopped = () => {}) {
     let playing = false;
+    let seen = true;
+    new IntersectionObserver((entries) => { seen = entries.at(-1).isIntersecting; })
+      .observe(parent);
     const press = button(parent, "Play", () => (playing ? stop() : run()));
 
     function run() {
@@ -108,7 +112,7 @@ const Viewers = (() => {
       let shown = 0;
       const step = (now) => {
         if (!playing) return;
-        if (now - shown > 50) {
+        if (seen && now - shown > 50) {
           shown = now;
           advance();
         }
