@@ -1,8 +1,9 @@
 /* Anderson acceleration of the sweeps: the twin of figures_lib.infer.anderson. */
 
 import { solve } from "./matrices.js";
+import { dot } from "./pooling.js";
 import { FIELD_BOUNDS, sweep } from "./sweep.js";
-import { density } from "./unknowns.js";
+import { density, sum } from "./unknowns.js";
 
 const DEPTH = 6; // earlier sweeps that are combined with the last one
 const NAMES = ["update", "transfer", "field"];
@@ -29,19 +30,19 @@ function extrapolate(data, steps) {
   for (let a = 0; a < size; a++) {
     for (let b = 0; b < size; b++) {
       products[a * size + b] = NAMES.reduce((total, _, part) => total
-        + moves[a][part].reduce((sum, value, k) => sum + value * moves[b][part][k], 0), 0);
+        + dot(moves[a][part], moves[b][part]), 0);
     }
     diagonal += products[a * (size + 1)] / size;
   }
   for (let a = 0; a < size; a++) products[a * (size + 1)] += 1e-10 * diagonal + 1e-300;
   const share = solve(products, new Float64Array(size).fill(1));
   if (!share) return steps[size - 1][1]; // the sweeps no longer move
-  const total = share.reduce((sum, value) => sum + value, 0);
+  const total = sum(share);
   const [, last] = steps[size - 1];
   const combined = { ...last };
   for (const name of NAMES) {
     combined[name] = last[name].map((_, k) => steps.reduce(
-      (sum, [, after], at) => sum + (share[at] / total) * after[name][k], 0));
+      (value, [, after], at) => value + (share[at] / total) * after[name][k], 0));
   }
   const [low, high] = FIELD_BOUNDS;
   combined.field = combined.field.map((value) => Math.max(low, Math.min(high, value)));

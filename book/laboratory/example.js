@@ -1,6 +1,6 @@
 /* The network of the small figures that explain the inference, with everything known. */
 
-import { imagesOf, MOVIE } from "./settings.js";
+import { imagesIn, imagesOf } from "./settings.js";
 import { drawNetwork, imageAt, simulate, transfer, update } from "./world.js";
 
 export const NEURONS = 32;
@@ -10,10 +10,7 @@ export const SIDE = 4; // of the grid of modulated neurons
 
 `data` is that of the laboratory: neuron types and movie of the run. */
 export function example(data, { noise = 1, frames = 2000, differences = false, seed = 1 } = {}) {
-  const size = MOVIE.side ** 2;
-  const drawn = Array.from({ length: MOVIE.images }, (_, k) =>
-    data.movie.subarray(k * size, (k + 1) * size));
-  const movie = imagesOf(drawn, { neurons: NEURONS, contrast: 0.8 });
+  const movie = imagesOf(imagesIn(data.movie), { neurons: NEURONS, contrast: 0.8 });
   const network = drawNetwork({ neurons: NEURONS, side: SIDE, seed, types: data.types });
   const recording = simulate(network, movie, { frames, noise, seed, differences });
   const { activity, derivative } = recording;

@@ -11,7 +11,7 @@ import { spanning } from "./tables.js";
 import { choiceFrames, prepare, residualByRun, sampledFrames, sum } from "./unknowns.js";
 import { chooseWindows, rewindow } from "./windows.js";
 
-export const SETTINGS = {
+const SETTINGS = {
   knots: 24, typeKnots: 96, sharedSweeps: 5, neuronSweeps: 12, typeSweeps: 6, window: 100,
   maxTypes: 40,
 };

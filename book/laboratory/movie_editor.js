@@ -3,7 +3,7 @@
 import { MOVIE, level } from "./settings.js";
 
 const { images: IMAGES, side: SIDE } = MOVIE;
-export const MOVIES = {
+const MOVIES = {
   bar: ["a moving bar", (k, x) => Math.exp(-(((x - ((k * SIDE) / IMAGES)) / 1.3) ** 2))],
   ring: ["a growing ring", (k, x, y) => {
     const distance = Math.hypot(x - (SIDE - 1) / 2, y - (SIDE - 1) / 2);
@@ -12,13 +12,13 @@ export const MOVIES = {
   still: ["nothing, grey", () => 0.5],
 };
 
-export function drawn(shape) {
+function drawn(shape) {
   return Array.from({ length: IMAGES }, (_, k) => Float64Array.from(
     { length: SIDE * SIDE }, (__, at) => shape(k, at % SIDE, Math.floor(at / SIDE))));
 }
 
 /** The images of files that a reader chose: pictures, or one animation or video. */
-export async function moviesFromFiles(files) {
+async function moviesFromFiles(files) {
   const pictures = [];
   for (const file of files) {
     if (file.type.startsWith("video/")) pictures.push(...await ofVideo(file));
@@ -91,13 +91,9 @@ export function movieEditor(parent, { grey, movie, changed }) {
     title: "hidden movie: draw here", ratio: 1,
     label: "the hidden movie at the chosen image; drawing changes it",
     draw(context, width) {
-      const image = new ImageData(SIDE, SIDE);
-      const pixels = new Uint32Array(image.data.buffer);
-      images[time.value].forEach((value, k) => { pixels[k] = palette[Math.round(255 * value)]; });
-      const small = new OffscreenCanvas(SIDE, SIDE);
-      small.getContext("2d").putImageData(image, 0, 0);
-      context.imageSmoothingEnabled = false;
-      context.drawImage(small, 0, 0, width, width);
+      const box = { left: 0, top: 0, right: width, bottom: width };
+      Viewers.drawPixels(context, box, SIDE, SIDE, (row, column) =>
+        palette[Viewers.level(images[time.value][row * SIDE + column], 0, 1)]);
     },
   });
   const controls = Viewers.add(picture.frame, "div", { class: "viewer-controls" });

@@ -3,7 +3,8 @@
 The twin of figures_lib.infer.neuron_types, but for its search in a few large groups. */
 
 import { commonTransfer, commonUpdate, functionsOf, mean, misfit } from "./pooling.js";
-import { density, membersOf, residualByNeuron } from "./unknowns.js";
+import { sentPower } from "./sweep.js";
+import { density, membersOf, residualByNeuron, sum } from "./unknowns.js";
 
 const LEAST = 4; // a group of fewer neurons is a stray, not a type
 const [CANDIDATES, STEEP, MOVES] = [4, 3, 10];
@@ -42,14 +43,14 @@ export function worse(residual, than, negligible) {
 }
 
 function average(values) {
-  return values.reduce((total, value) => total + value, 0) / values.length;
+  return sum(values) / values.length;
 }
 
 /** What exchanging the functions of two neurons would add to the residual, relative to it. */
-export function distances(data, estimate) {
+function distances(data, estimate) {
   const { neurons, axis: { knots } } = data;
   const visits = density(data);
-  const sent = functionsOf(data, estimate).map((one) => one.sent);
+  const sent = sentPower(data, estimate);
   const residual = residualByNeuron(data, estimate).map((value) =>
     Math.max(value / data.frames, 1e-300));
   const tables = [estimate.update, estimate.transfer].map((table) =>
@@ -65,7 +66,7 @@ export function distances(data, estimate) {
   for (let i = 0; i < neurons; i++) {
     for (let j = 0; j < i; j++) {
       const both = own[i].map((value, k) => Math.sqrt(value * own[j][k]));
-      const overlap = both.reduce((total, value) => total + value, 0);
+      const overlap = sum(both);
       const over = both.map((value) => value / Math.max(overlap, 1e-12));
       const [update, transfer] = tables.map((table) => spread(table[i], table[j], over));
       const change = update.first + update.second - 2 * update.both;
@@ -106,7 +107,7 @@ function byWayOfOthers(known) {
 }
 
 /** As many groups of alike neurons as there are, at most `most`, by average linkage. */
-export function manyGroups(distance, most) {
+function manyGroups(distance, most) {
   const root = distance.map((row) => row.map(Math.sqrt));
   const size = root.length;
   const apart = root.map((row) => row.slice());
@@ -142,7 +143,7 @@ export function manyGroups(distance, most) {
 }
 
 /** Types in which the functions of every neuron are most like those of its own type. */
-export function settled(functions, types) {
+function settled(functions, types) {
   let current = types;
   for (let round = 0; round < MOVES; round++) {
     const groups = membersOf(current);
@@ -162,7 +163,7 @@ export function settled(functions, types) {
 }
 
 /** Merge groups one by one, the two first whose functions common ones explain best. */
-export function merged(functions, groups) {
+function merged(functions, groups) {
   const parts = new Map(membersOf(groups).map((members, k) => [k, members]));
   const cost = (first, second) => {
     const own = [...new Set([...first, ...second])].map((i) => functions[i]);
@@ -196,7 +197,7 @@ export function merged(functions, groups) {
 }
 
 /** The groups from which a merger costs much more than those before, the steepest first. */
-export function likely(path, costs) {
+function likely(path, costs) {
   let highest = 0;
   const levels = costs.map((cost) => {
     highest = Math.max(highest, cost, 1e-300);

@@ -42,19 +42,11 @@ export function activityPictures(parent, view, { colours, diverging }) {
         x: [0, frames], y: [0, neurons], xLabel: "frame", yLabel: "neuron",
       }, theme);
       const columns = Math.max(1, Math.round(scales.box.right - scales.box.left));
-      const image = new ImageData(columns, neurons);
-      const pixels = new Uint32Array(image.data.buffer);
-      for (let i = 0; i < neurons; i++) {
-        for (let c = 0; c < columns; c++) {
-          const value = activity[i * frames + Math.floor((c * frames) / columns)];
-          pixels[(neurons - 1 - i) * columns + c] = palette[Viewers.level(value, -bound, bound)];
-        }
-      }
-      const small = new OffscreenCanvas(columns, neurons);
-      small.getContext("2d").putImageData(image, 0, 0);
-      const { left, top, right, bottom } = scales.box;
-      context.imageSmoothingEnabled = false;
-      context.drawImage(small, left, top, right - left, bottom - top);
+      Viewers.drawPixels(context, scales.box, neurons, columns, (row, column) => {
+        const frame = Math.floor((column * frames) / columns);
+        const value = activity[(neurons - 1 - row) * frames + frame];
+        return palette[Viewers.level(value, -bound, bound)];
+      });
     },
   });
   return [traces, raster];

@@ -51,7 +51,7 @@ function scaleOf(values, visits) {
 }
 
 /** The scale of each modulated row of W relative to the rows without modulation. */
-export function rowScales(weights, modulated, neurons) {
+function rowScales(weights, modulated, neurons) {
   const scales = new Float64Array(neurons).fill(1);
   const others = (i) => Array.from(weights.subarray(i * neurons, (i + 1) * neurons), Math.abs);
   const reference = [...modulated.keys()].filter((i) => !modulated[i]).flatMap(others);

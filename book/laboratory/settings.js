@@ -25,6 +25,13 @@ export function gridSide(neurons) {
   return Math.floor(Math.sqrt(neurons / 2));
 }
 
+/** The images that lie one behind the other, as copies. */
+export function imagesIn(pixels) {
+  const size = MOVIE.side ** 2;
+  return Array.from({ length: MOVIE.images }, (_, k) =>
+    Float64Array.from(pixels.subarray(k * size, (k + 1) * size)));
+}
+
 /** What the worker simulates: `values` of the controls, and the types of the run. */
 export function asked(values, types) {
   return {

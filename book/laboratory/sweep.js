@@ -4,7 +4,7 @@ The twin of figures_lib.infer.sweep and figures_lib.infer.connectivity; a test c
 
 import { inverse, outer, product, solve, transposed } from "./matrices.js";
 import { bending, evaluate, project } from "./tables.js";
-import { density, membersOf, networkInput } from "./unknowns.js";
+import { density, membersOf, networkInput, sum } from "./unknowns.js";
 
 const CURVATURE = 1e-4; // penalty on the bending of the increments of tables
 const RELAXATION = 1.2; // over-relaxation of ψ
@@ -36,7 +36,7 @@ export function sweep(data, before, pools) {
   solveTransfer(data, estimate, received, pools.transfer);
   for (let i = 0; i < data.neurons; i++) {
     const own = estimate.field.subarray(i * data.windows, (i + 1) * data.windows);
-    const mean = own.reduce((total, value) => total + value, 0) / data.windows;
+    const mean = sum(own) / data.windows;
     own.forEach((value, k) => { own[k] = value / mean; });
   }
   return estimate;
@@ -148,7 +148,7 @@ function solveTransfer(data, estimate, received, pool) {
   const toSenders = transposed(estimate.connectivity, neurons, neurons);
   const back = product(toSenders, error, neurons, neurons, frames);
   const power = sentPower(data, estimate);
-  const mean = power.reduce((total, value) => total + value, 0) / neurons;
+  const mean = sum(power) / neurons;
   const weights = power.map((value) => Math.max(value, 1e-12 * mean + 1e-30));
   const step = solveTables(data, project(back, data), pool, weights);
   const transfer = estimate.transfer.map((value, k) => value + RELAXATION * step[k]);

@@ -28,7 +28,7 @@ export function chooseWindows(data, estimate, most) {
 }
 
 /** The number of windows that coincide with the images of a movie, if one does. */
-export function imageRate(residual) {
+function imageRate(residual) {
   const depth = depths(residual);
   const deepest = depth.indexOf(Math.max(...depth));
   if (!(depth[deepest] >= LEAST_DEPTH)) return null;

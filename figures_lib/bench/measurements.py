@@ -161,7 +161,7 @@ def rates(plan: Plan, device: str) -> Report:
     block = torch.randn(neurons, 2048, device=device)
     vector, source = block[:, 0].contiguous(), torch.randn(COPY, device=device)
     copy = torch.empty_like(source)
-    swept, product, matrix_vector, copied = interleave(
+    swept, multiplied, matrix_vector, copied = interleave(
         plan.repeats,
         action,
         partial(torch.mm, square, block),
@@ -175,7 +175,7 @@ def rates(plan: Plan, device: str) -> Report:
         torch.mv(truth.connectivity, torch.zeros(neurons))  # counted for NumPy's
     steps = step_seconds(experiment, device)
     matrix_vector = [seconds / PRODUCTS for seconds in matrix_vector]
-    gemm = [2.0 * neurons**2 * 2048 / seconds for seconds in product]
+    gemm = [2.0 * neurons**2 * 2048 / seconds for seconds in multiplied]
     stream = [2.0 * 4 * COPY / seconds for seconds in copied]
     return {
         "neurons": neurons,

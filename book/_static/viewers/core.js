@@ -245,16 +245,22 @@ const Viewers = (() => {
 
   /* A picture of the grid: value(k) of grid neuron k, x slow and y upwards. */
   function drawGrid(context, size, side, value, low, high, colours) {
-    const image = new ImageData(side, side);
+    const box = { left: 0, top: 0, right: size, bottom: size };
+    drawPixels(context, box, side, side, (row, column) =>
+      colours[level(value(column * side + side - 1 - row), low, high)]);
+  }
+
+  /* Rows of coloured pixels, the first one on top, that fill a box; colour(row, column). */
+  function drawPixels(context, { left, top, right, bottom }, rows, columns, colour) {
+    const image = new ImageData(columns, rows);
     const pixels = new Uint32Array(image.data.buffer);
-    for (let k = 0; k < side * side; k++) {
-      const place = (side - 1 - (k % side)) * side + Math.floor(k / side);
-      pixels[place] = colours[level(value(k), low, high)];
+    for (let k = 0; k < pixels.length; k++) {
+      pixels[k] = colour(Math.floor(k / columns), k % columns);
     }
-    const small = new OffscreenCanvas(side, side);
+    const small = new OffscreenCanvas(columns, rows);
     small.getContext("2d").putImageData(image, 0, 0);
     context.imageSmoothingEnabled = false;
-    context.drawImage(small, 0, 0, size, size);
+    context.drawImage(small, left, top, right - left, bottom - top);
   }
 
   function level(value, low, high) {
@@ -373,7 +379,7 @@ const Viewers = (() => {
 
   watch();
   return {
-    add, axes, button, choices, colourBar, define, drawGrid, inside, level, line, noField, number,
+    add, axes, button, choices, colourBar, define, drawGrid, drawPixels, inside, level, line, noField, number,
     palette, picture, place, player, power, readout, receive, select, slider, theme,
   };
 })();

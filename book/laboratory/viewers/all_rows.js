@@ -21,17 +21,8 @@ Viewers.define("all_rows", (root, data) => {
       const scales = Viewers.axes(context, width, height, {
         x: [0, NEURONS], y: [0, NEURONS], xLabel: "sender", yLabel: "sender",
       }, theme);
-      const image = new ImageData(NEURONS, NEURONS);
-      const pixels = new Uint32Array(image.data.buffer);
-      gram.forEach((value, k) => {
-        const place = (NEURONS - 1 - Math.floor(k / NEURONS)) * NEURONS + (k % NEURONS);
-        pixels[place] = palette[Viewers.level(value, -largest, largest)];
-      });
-      const small = new OffscreenCanvas(NEURONS, NEURONS);
-      small.getContext("2d").putImageData(image, 0, 0);
-      const { left, top, right, bottom } = scales.box;
-      context.imageSmoothingEnabled = false;
-      context.drawImage(small, left, top, right - left, bottom - top);
+      Viewers.drawPixels(context, scales.box, NEURONS, NEURONS, (row, column) =>
+        palette[Viewers.level(gram[(NEURONS - 1 - row) * NEURONS + column], -largest, largest)]);
     },
   });
   let now;

@@ -4,7 +4,7 @@ import source from "worker-source";
 import { movieEditor } from "../movie_editor.js";
 import { activityPictures, resultPictures } from "../pictures.js";
 import { worded } from "../results.js";
-import { MOVIE, SLIDERS, asked, fromAddress, imagesOf, toAddress } from "../settings.js";
+import { MOVIE, SLIDERS, asked, fromAddress, imagesIn, imagesOf, toAddress } from "../settings.js";
 
 const PHASES = {
   shared: "one ψ for all neurons", neuron: "every neuron its own φ and ψ",
@@ -13,14 +13,12 @@ const PHASES = {
 const PATIENCE = 400; // milliseconds after the last change of a control
 
 Viewers.define("laboratory", (root, data) => {
-  const size = MOVIE.side ** 2;
   const defaults = {
     ...Object.fromEntries(SLIDERS.map(({ key, value }) => [key, value])),
     types: data.types.length, derivative: "exact",
   };
   const shared = fromAddress(location.hash, defaults) || { values: defaults, movie: null };
-  const own = Array.from({ length: MOVIE.images }, (_, k) =>
-    Float64Array.from(data.movie.subarray(k * size, (k + 1) * size)));
+  const own = imagesIn(data.movie);
   const view = {
     movie: null, recorded: null, now: null, sweeps: [], diagnosis: null, types: [],
     raw: () => gauge().includes("raw"), time: () => time.value / (MOVIE.images - 1),
