@@ -74,6 +74,7 @@ MISSED = 0.01  # share of the variance of x' that networks may miss beyond the t
 WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
+CREEPING = (1e-3, 0.5)  # shares of the variance of x': sweeps that leave so much creep
 FINE = 5e-7  # share of the variance of x': sweeps that leave less are the last ones
 UNCHANGED = 1e-3  # share of the loss: sweeps that change it by less, twice, are the last ones
 UPDATES = 3  # times that shared φ are solved for in turn with the receivers
@@ -406,18 +407,37 @@ def _by_neuron(state: State, learner: Learner, joint: bool) -> Iterator[State]:
     def states(estimates: Iterator[Estimate]) -> Iterator[State]:
         return (State("neuron", data, estimate) for estimate in estimates)
 
-    if joint and not shared and affordable(data.shard.neurons, data.axis.splines):
-        steps = projected_steps(data, state.estimate, pools, settings.shared_sweeps)
-        state = yield from kept(states(steps), state)
-    for count in (settings.neuron_sweeps, *[settings.neuron_sweeps // 3] * WINDOW_ROUNDS):
-        rest = _solve_rest(data, state.estimate, pools, count, joint)
+    if not joint:
+        rest = _solve_rest(data, state.estimate, pools, settings.neuron_sweeps, joint)
         state = yield from kept(states(rest), state)
+        joint = not shared and _creeping(state)
+    if joint:
+        if not shared and affordable(data.shard.neurons, data.axis.splines):
+            steps = projected_steps(data, state.estimate, pools, settings.shared_sweeps)
+            state = yield from kept(states(steps), state)
+        rest = _solve_rest(data, state.estimate, pools, 1, joint)
+        state = yield from kept(states(rest), state)
+    for _ in range(1 + WINDOW_ROUNDS):
         windows = _windows(data, state.estimate, pools, joint)
         if windows == data.windows:
             break
         data, estimate = rewindow(data, state.estimate, windows)
         state = State("neuron", data, estimate)
+        rest = _solve_rest(data, state.estimate, pools, settings.neuron_sweeps // 3, joint)
+        state = yield from kept(states(rest), state)
     yield state
+
+
+def _creeping(state: State) -> bool:
+    """Whether sweeps with one ψ per neuron were cut off, and steps in all ψ go on from there.
+
+    It takes sweeps very long where windows of Ω do not yet coincide with the images of a movie:
+    the modulated neurons mislead them. The steps use the others as far as they suffice.
+    """
+    least, most = CREEPING
+    neurons, knots = state.data.shard.neurons, state.data.axis.splines
+    small = neurons <= LARGEST_NETWORK and affordable(neurons, knots)
+    return small and least < state.estimate.loss < most
 
 
 def _by_type(
