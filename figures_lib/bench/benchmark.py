@@ -22,8 +22,8 @@ from figures_lib.bench.plans import Plan, experiment_of
 from figures_lib.bench.sharing import sharing
 from figures_lib.infer.algorithm import converge
 from figures_lib.learner import Learner
+from figures_lib.runs import provenance
 from figures_lib.runs.cost import inference_cost, recording_bytes
-from figures_lib.runs.provenance import processor
 from figures_lib.simulate.integrate import simulate
 
 PACKAGES = ("torch", "torch_geometric", "numpy", "torchdiffeq", "brian2")
@@ -39,9 +39,9 @@ def benchmark(plan: Plan, report: Callable[[str], None] = lambda line: None) -> 
         report: called with one line before every part.
 
     Returns:
-        What is written as JSON: ``plan``, ``machine``, ``iteration``, ``accuracy``,
-        ``rates``, ``simulators``, ``scaling``, ``memory_plan``,
-        ``streaming``, ``ablation`` and ``sharing``.
+        What is written as JSON: ``plan``, ``commit``, ``date``, ``machine``, ``iteration``,
+        ``accuracy``, ``rates``, ``simulators``, ``scaling``, ``memory_plan``, ``streaming``,
+        ``ablation`` and ``sharing``.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
     parts: dict[str, Callable[[], Any]] = {
@@ -56,7 +56,8 @@ def benchmark(plan: Plan, report: Callable[[str], None] = lambda line: None) -> 
         "ablation": partial(_ablations, plan, device),
         "sharing": partial(sharing, plan),
     }
-    result: Report = {"plan": asdict(plan)}
+    about = provenance.machine()
+    result: Report = {"plan": asdict(plan), "commit": about["commit"], "date": about["date"]}
     began = timer()
     for name, measure in parts.items():
         report(f"{timer() - began:6.0f} s  {name} …")
@@ -69,7 +70,7 @@ def machine(device: str) -> Report:
     """What the numbers were measured on."""
     return {
         "system": platform.system(),
-        "processor": processor(),
+        "processor": provenance.processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,

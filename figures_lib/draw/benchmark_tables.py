@@ -36,6 +36,7 @@ def machine(report: Row) -> Table:
     versions = ", ".join(f"{k} {v or 'absent'}" for k, v in host["packages"].items())
     lines = [
         ("plan", f"{report['plan']['name']}, {report['seconds']:.0f} s"),
+        _origin(report),
         ("processor", f"{host['processor']}, {host['cores']} cores, {host['threads']} threads"),
         ("memory", f"{host['memory_bytes'] / 1e9:.0f} GB"),
         ("device", host["device"]),
@@ -169,39 +170,60 @@ def shards(plans: Sequence[Cost]) -> Table:
 
 
 def card(report: Row) -> Table:
-    """The GPU that was measured, and how it compares with the CPU of the same machine."""
-    host, same = report["machine"], report["equal"]
+    """The GPU that was measured, how it compares with the CPU beside it, and what failed."""
+    host, same, tests = (report[part] for part in ("machine", "equal", "tests"))
     versions = ", ".join(f"{k} {v}" for k, v in host["packages"].items() if v)
-    tests = report["tests"]
-    passed, failed = (tests.get(kind, 0) for kind in ("passed", "failed"))
     lines = [
         ("device", host["device"]),
         ("host", f"{host['processor']}, {host['cores']} cores"),
         ("software", f"Python {host['python']}, {versions}"),
-        ("commit, date", f"{report['commit'][:7]}, {report['date']}"),
-        (
-            f"largest difference of activities, CPU and GPU, N = {same['neurons']}",
-            f"{same['simulation_error']:.0e} of the largest",
-        ),
-        ("R² of W of the GPU against W of the CPU", f"1 − {1 - same['weights_r2']:.0e}"),
-        ("tests that need a GPU", f"{passed} passed, {failed} failed"),
+        _origin(report),
+    ]
+    if _complete(same):
+        lines += [
+            (
+                f"largest difference of activities, CPU and GPU, N = {same['neurons']}",
+                f"{same['simulation_error']:.0e} of the largest",
+            ),
+            ("R² of W of the GPU against W of the CPU", f"1 − {1 - same['weights_r2']:.0e}"),
+        ]
+    if _complete(tests):
+        passed, failed = (tests.get(kind, 0) for kind in ("passed", "failed"))
+        lines.append(("tests that need a GPU", f"{passed} passed, {failed} failed"))
+    parts = {name: part for name, part in report.items() if isinstance(part, dict)}
+    lines += [
+        (f"failed: {name}", part["failed"])
+        for name, part in parts.items()
+        if not _complete(part)
     ]
     return Table(("what", "value"), tuple(lines))
 
 
+def _complete(part: Row) -> bool:
+    """Whether a part of the benchmark ended; else it holds the reason as ``failed``."""
+    return not isinstance(part.get("failed"), str)
+
+
+def _origin(report: Row) -> tuple[str, str]:
+    """Where a benchmark comes from; outside a repository there is no commit."""
+    return "commit, date", f"{(report.get('commit') or 'unknown')[:7]}, {report['date']}"
+
+
 def on_gpu(report: Row) -> Table:
-    """What a GPU takes for the large configurations, and what comes out."""
-    simulator = report["simulator"]
-    rows: list[Row] = [
-        _measured("simulation", simulator | {"seconds": median(simulator["seconds"])}),
-        _measured("inference by sweeps", report["sweeps"]),
-        _measured("inference by gradient", report["gradient"]),
-        _measured(
-            "simulation, to disk",
-            {**_size(report["large"]), "seconds": report["large"]["simulate_seconds"]},
-        ),
-        _measured("inference by sweeps, from disk", report["large"]),
-    ]
+    """What a GPU takes for the large configurations, and what comes out; no failed parts."""
+    parts = {name: report[name] for name in ("simulator", "sweeps", "gradient", "large")}
+    parts = {name: part for name, part in parts.items() if _complete(part)}
+    rows: list[Row] = []
+    if part := parts.get("simulator"):
+        rows.append(_measured("simulation", part | {"seconds": median(part["seconds"])}))
+    if part := parts.get("sweeps"):
+        rows.append(_measured("inference by sweeps", part))
+    if part := parts.get("gradient"):
+        rows.append(_measured("inference by gradient", part))
+    if part := parts.get("large"):
+        simulated = {**_size(part), "seconds": part["simulate_seconds"]}
+        rows.append(_measured("simulation, to disk", simulated))
+        rows.append(_measured("inference by sweeps, from disk", part))
     columns = {
         "": "{what}",
         "N": "{neurons:,}",
