@@ -29,7 +29,8 @@ class Inference(Section):
         knots: knots of the function tables before the types are known.
         type_knots: knots of the function tables of the types.
         shared_sweeps: steps with one ψ for all neurons, at most.
-        neuron_sweeps: sweeps or steps with one ψ per neuron, at most.
+        neuron_sweeps: sweeps with one ψ per neuron, at most; if these are ten or more and still
+            leave much, steps in all ψ go on from there.
         type_sweeps: sweeps or steps with one φ and one ψ per type in the first round, at most;
             the second has three times as many.
         window: time for which Ω is constant at first [frames].

@@ -69,7 +69,7 @@ def test_weights_and_types_follow_from_the_groups(monkeypatch):
     assert gauge_free_r2(truth.connectivity, last.estimate.connectivity) > 0.99
     monkeypatch.setattr(algorithm, "receiver_groups", lambda *_: None)
     without = list(converge(recording, experiment.learner))[-1]
-    assert gauge_free_r2(truth.connectivity, without.estimate.connectivity) < 0.98
+    assert gauge_free_r2(truth.connectivity, without.estimate.connectivity) < 0.97
 
 
 def test_as_few_candidates_are_kept_as_help_everyone():

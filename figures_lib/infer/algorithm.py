@@ -74,6 +74,7 @@ MISSED = 0.01  # share of the variance of x' that networks may miss beyond the t
 WINDOW_ROUNDS = 3  # times that windows are chosen before the types are known, at most
 MORE = 4  # times as many windows may be chosen as there were
 SWEEPS = 5  # with one ψ, where the network is too large for Gauss–Newton steps
+PATIENCE = 10  # sweeps with one ψ per neuron; who asks for fewer wants no steps after them
 CREEPING = (1e-3, 0.5)  # shares of the variance of x': sweeps that leave so much creep
 FINE = 5e-7  # share of the variance of x': sweeps that leave less are the last ones
 UNCHANGED = 1e-3  # share of the loss: sweeps that change it by less, twice, are the last ones
@@ -410,7 +411,7 @@ def _by_neuron(state: State, learner: Learner, joint: bool) -> Iterator[State]:
     if not joint:
         rest = _solve_rest(data, state.estimate, pools, settings.neuron_sweeps, joint)
         state = yield from kept(states(rest), state)
-        joint = not shared and _creeping(state)
+        joint = settings.neuron_sweeps >= PATIENCE and not shared and _creeping(state)
     if joint:
         if not shared and affordable(data.shard.neurons, data.axis.splines):
             steps = projected_steps(data, state.estimate, pools, settings.shared_sweeps)
