@@ -33,15 +33,16 @@ from figures_lib.model.gnn import GNN
 from figures_lib.model.inferred import Model
 from figures_lib.neurons.saturating import SaturatingNeuron
 from figures_lib.recording import Recording
+from figures_lib.runs.notebooks import NOTEBOOKS
 from figures_lib.runs.site import SiteError, build_book, launchable
 from figures_lib.simulate.truth import Truth
 from figures_lib.yaml_file import value_of
 
 EXTENSIONS = ROOT / "book" / "_ext"
 sys.path.append(str(EXTENSIONS))  # as jupyter-book does
-citation, glossary, policy, run = (
+citation, folding, glossary, pages, policy, run = (
     importlib.import_module(f"furniture.{name}")
-    for name in ("citation", "glossary", "policy", "run")
+    for name in ("citation", "folding", "glossary", "page", "policy", "run")
 )
 
 NOT_SYMBOLS = (
@@ -440,6 +441,65 @@ def test_the_command_of_a_run_repeats_it(
         given = dict(text.split("=", 1) for text in options.overrides)
         overrides = {key: value_of(text, key) for key, text in given.items()}
         assert load_experiment(ROOT / options.config, overrides) == wanted
+
+
+CELLS = """<article><section>
+<div class="cell tag_parameters"><div class="cell_input">a = 1</div></div>
+<div class="cell tag_injected-parameters"><div class="cell_input">a = 2</div></div>
+<div class="cell"><div class="cell_input">import b</div></div>
+<p>Prose.</p>
+<div class="cell"><div class="cell_input">c = b</div></div>
+<div class="cell"><div class="cell_input">fl.save_figure(run, c, "d")</div>
+<div class="cell_output"><img></div></div>
+<p>More.</p></section></article>"""
+
+
+def test_code_is_folded_below_the_result_that_it_made() -> None:
+    page = pages.Page("book/e", Path("e.html"), BeautifulSoup(CELLS, "html.parser"))
+    folding.fold_code(page, {"d": ["run/figures/d.svg", "run/figures/d.png"]}, "make f")
+    alone, made, parameters = page.soup.select("details.made-by")
+    assert alone.get_text(" ", strip=True) == "Code import b"
+    text = made.get_text(" ", strip=True)
+    assert text.startswith('Code, files and command c = b fl.save_figure(run, c, "d")')
+    assert [a["href"] for a in made.select("a[download]")] == [
+        *("../run/figures/d.svg", "../run/figures/d.png")
+    ]
+    assert text.endswith("Again: make f")
+    assert made.find_previous_sibling()["class"] == ["cell_output"]
+    assert parameters.get_text(" ", strip=True) == "Parameters of this run a = 2"
+    assert parameters.find_next_sibling() is None
+
+
+def test_every_result_has_its_code_its_files_and_a_command(
+    site: Site, soups: dict[str, BeautifulSoup]
+) -> None:
+    """No code stands open, every file is there, and make knows every target."""
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    with_code = [page for page in CHAPTERS if soups[page].select("div.cell_input")]
+    assert len(with_code) == len(NOTEBOOKS)
+    for page in with_code:
+        folds = soups[page].select("details.made-by")
+        assert folds[-1].summary.get_text() == "Parameters of this run", page
+        for code in soups[page].select("div.cell_input"):
+            assert code.find_parent("details", class_="made-by"), page
+        for link in soups[page].select("details.made-by a[download]"):
+            assert (site.folder / page).parent.joinpath(str(link["href"])).exists()
+        for fold in folds[:-1]:
+            command = fold.select("p > code")[-1:]
+            made = [one.get_text().split() for one in command]
+            for name, target, *rest in made:
+                if name != "make":
+                    assert (name, target) == (".venv/bin/python", "-m")
+                elif target.startswith("result-"):
+                    assert "$(RESULTS:%=result-%)" in makefile
+                else:
+                    assert re.search(rf"^{target}:", makefile, re.M), target
+                    assert all(one.startswith(("FIG=", "PROFILE=")) for one in rest)
+
+
+def test_the_front_page_leads_to_the_first_chapter(soups: dict[str, BeautifulSoup]) -> None:
+    (button,) = soups["book/intro.html"].select("a.start-reading")
+    assert button["href"].startswith("01_model.html")
 
 
 def test_published_numbers_stand_only_beside_the_published_setting() -> None:

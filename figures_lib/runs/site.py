@@ -20,10 +20,6 @@ from figures_lib.runs.notebooks import NOTEBOOKS, RUN_HASH
 from figures_lib.runs.provenance import SHOWN
 
 FRONT_PAGE = "book/intro.html"
-PARAMETERS = {  # cells that a reader may open, and what invites to it
-    "parameters": "Show the default parameters",
-    "injected-parameters": "Show the parameters of this run",
-}
 TEXTS = ("*.md", "*.bib", "*.json")
 RECORDS = ("metrics.json", "provenance.json")
 VIEWERS = "_static/viewers"  # their scripts
@@ -145,9 +141,7 @@ def _assemble(run_folder: Path, source: Path) -> None:
         if page.stem not in NOTEBOOKS:  # those are the text pairs of the notebooks
             shutil.copy(page, book / page.name)
     for name in NOTEBOOKS:
-        notebook = nbformat.read(run_folder / "notebooks" / f"{name}.ipynb", as_version=4)
-        _fold_parameters(notebook)
-        nbformat.write(notebook, book / f"{name}.ipynb")
+        shutil.copy(run_folder / "notebooks" / f"{name}.ipynb", book)
     compiled = shutil.ignore_patterns("__pycache__")
     for name in ("_ext", "_templates", "laboratory", VIEWERS):
         shutil.copytree(ROOT / "book" / name, book / name, ignore=compiled)
@@ -167,14 +161,6 @@ def _settings(run_folder: Path) -> dict[str, Any]:
     furniture["furniture_run"] = str(run_folder.resolve())
     furniture["furniture_packages"] = str(ROOT / furniture["furniture_packages"])
     return config
-
-
-def _fold_parameters(notebook: nbformat.NotebookNode) -> None:
-    for cell in notebook.cells:
-        tags = cell.metadata.get("tags", [])
-        for tag in PARAMETERS.keys() & set(tags):
-            cell.metadata["tags"] = [*tags, "hide-input"]
-            cell.metadata["mystnb"] = {"code_prompt_show": PARAMETERS[tag]}
 
 
 def build_book(source: Path) -> Path:

@@ -29,6 +29,7 @@ from sphinx.util import logging
 from sphinx.util.typing import ExtensionMetadata
 
 from furniture.citation import add_citation, read_citation
+from furniture.folding import code_of, fold_code
 from furniture.glossary import Definition, definitions, link_terms
 from furniture.laboratory import bundle
 from furniture.mathematics import ADDRESS, IN_STATIC, add_mathjax, copy_mathjax
@@ -36,7 +37,14 @@ from furniture.mending import mend
 from furniture.page import Page, read_page
 from furniture.policy import add_policy
 from furniture.redirect import write_redirect
-from furniture.run import commit, copy_downloads, texts
+from furniture.run import (
+    command_for_page,
+    commit,
+    copy_downloads,
+    figure_files,
+    settings,
+    texts,
+)
 from furniture.viewers import FOLDER, SCRIPT, copy_data, copy_scripts, start_viewers
 
 SETTINGS = ("citation", "checks", "glossary", "laboratory", "packages", "run", "viewers")
@@ -84,11 +92,15 @@ class Furniture:
         about, entries = _about(source, config), _entries(site, config)
         run = source / config.furniture_run
         made_with = commit(run) if config.furniture_run else None
+        files = figure_files(run) if config.furniture_run else {}
         for name, has_source in self._written.items():
             page = read_page(site, name)
             mend(page.soup)
             if has_source:
                 _add_scholarship(page, about, made_with, entries, config)
+                code = code_of(page.soup)
+                if code and config.furniture_run:
+                    fold_code(page, files, command_for_page(code, settings(run)))
             try:
                 copy_data(page, run / "viewers", site)
                 start_viewers(page.soup, page.to(SCRIPT))

@@ -28,6 +28,13 @@ PUBLISHED = {  # of Figure 3
 }
 PUBLISHED_MOVIE = "b933bcba00b0eef2c54646a615e6ae8d0027c7014ed74d7bdf08cdde9d0cef0f"  # SHA-256
 FOLDER = "run"  # folder of the site that holds what can be downloaded
+OTHERS = (  # how a page gets results of which the run is not the source, and what makes them
+    (r"fl\.benchmark_results\(", f"{PROGRAM} bench --json benchmark.json"),
+    (r"fl\.study_results\(", "make studies"),
+    (r'fl\.shipped_results\(run, "(\w+)"', r"make result-\1"),
+    (r'fl\.experiments\(run, "(\w+)"', r"make figure FIG=\1"),
+    (r"fl\.experiments\(run\)", "make paper"),
+)
 
 
 def texts(run_folder: Path, checks: Path) -> dict[str, str]:
@@ -132,6 +139,15 @@ def downloads(run_folder: Path) -> list[Path]:
     ]
 
 
+def figure_files(run_folder: Path) -> dict[str, list[str]]:
+    """The files of every figure of a run, by its name: addresses in the site."""
+    files: dict[str, list[str]] = {}
+    for path in downloads(run_folder):
+        if path.parts[0] == "figures":
+            files.setdefault(path.stem, []).append(f"{FOLDER}/{path.as_posix()}")
+    return files
+
+
 def _downloads_list(files: list[Path]) -> str:
     """A list of links, one item a name, with its formats."""
     formats: dict[Path, list[str]] = {}
@@ -169,6 +185,12 @@ def provenance_texts(provenance: dict[str, Any]) -> dict[str, str]:
     }
 
 
+def settings(run_folder: Path) -> dict[str, Any]:
+    """Every setting of a run."""
+    found: dict[str, Any] = read_json(run_folder / "provenance.json")["config"]
+    return found
+
+
 def command_for(config: dict[str, Any]) -> str:
     """The command that repeats a run: that of its profile, or that of all its settings.
 
@@ -181,6 +203,19 @@ def command_for(config: dict[str, Any]) -> str:
     if profile and not changes:
         return f"make book PROFILE={profile.group(1)}"
     return run_command(config, f"runs/{config['profile']}")
+
+
+def command_for_page(code: str, config: dict[str, Any]) -> str:
+    """The command that makes the results of a page again.
+
+    Args:
+        code: of the page.
+        config: of the run, as for :func:`command_for`.
+    """
+    for pattern, command in OTHERS:
+        if found := re.search(pattern, code):
+            return found.expand(command)
+    return command_for(config)
 
 
 def run_command(config: dict[str, Any], out: str) -> str:
