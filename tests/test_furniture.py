@@ -8,7 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imageio.v3 as iio
 import nbformat
+import numpy as np
 import pytest
 import yaml
 from bs4 import BeautifulSoup
@@ -450,24 +452,36 @@ CELLS = """<article><section>
 <p>Prose.</p>
 <div class="cell"><div class="cell_input">c = b</div></div>
 <div class="cell"><div class="cell_input">fl.save_figure(run, c, "d")</div>
-<div class="cell_output"><img></div></div>
+<div class="cell_output"><img alt="g" src="../run/figures/d.png"></div></div>
 <p>More.</p></section></article>"""
 
 
-def test_code_is_folded_below_the_result_that_it_made() -> None:
-    page = pages.Page("book/e", Path("e.html"), BeautifulSoup(CELLS, "html.parser"))
-    folding.fold_code(page, {"d": ["run/figures/d.svg", "run/figures/d.png"]}, "make f")
+def test_code_is_folded_below_the_result_that_it_made(tmp_path: Path) -> None:
+    for size, name in ((30, "d.png"), (40, "dark/d.png")):
+        path = tmp_path / "run" / "figures" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        iio.imwrite(path, np.zeros((20, size, 3), np.uint8))
+    (tmp_path / "run" / "figures" / "d.svg").touch()
+    files = run.figure_files(tmp_path / "run")
+    here = tmp_path / "book" / "e.html"
+    here.parent.mkdir()
+    page = pages.Page("book/e", here, BeautifulSoup(CELLS, "html.parser"))
+    folding.fold_code(page, files, "make f")
     alone, made, parameters = page.soup.select("details.made-by")
     assert alone.get_text(" ", strip=True) == "Code import b"
     text = made.get_text(" ", strip=True)
     assert text.startswith('Code, files and command c = b fl.save_figure(run, c, "d")')
+    folder = "../run/figures"
     assert [a["href"] for a in made.select("a[download]")] == [
-        *("../run/figures/d.svg", "../run/figures/d.png")
+        *(f"{folder}/d.svg", f"{folder}/d.png")
     ]
     assert text.endswith("Again: make f")
     assert made.find_previous_sibling()["class"] == ["cell_output"]
     assert parameters.get_text(" ", strip=True) == "Parameters of this run a = 2"
     assert parameters.find_next_sibling() is None
+    light, dark = page.soup.select(f'a.enlarge[href="{folder}/d.svg"] > img')
+    assert (light["width"], dark["width"]) == ("30", "40")
+    assert light["class"] == "on-light" and dark["src"] == f"{folder}/dark/d.png"
 
 
 def test_every_result_has_its_code_its_files_and_a_command(

@@ -19,7 +19,9 @@ from conftest import ROOT, TEST_CONFIG
 from kills import TINY as FAST
 
 from figures_lib import paths
+from figures_lib.draw.dark import darkened
 from figures_lib.draw.saving import save_figure
+from figures_lib.draw.style import style
 from figures_lib.errors import ConfigError, StorageError
 from figures_lib.runs import files, keys, stages
 from figures_lib.runs import run as run_module
@@ -418,9 +420,47 @@ def test_the_same_figure_is_the_same_file(tmp_path):
     run = open_run(TEST_CONFIG, tmp_path)
     written = []
     for _ in range(2):
-        figure, ax = plt.subplots()
-        ax.plot([0, 1], [0, 1], clip_on=True)
-        save_figure(run, figure, "line")
-        written.append([path.read_bytes() for path in sorted(tmp_path.glob("figures/*"))])
-    assert len(written[0]) == 2
+        save_figure(run, some_figure(), "line")
+        places = [path for path in sorted(tmp_path.rglob("figures/**/*")) if path.is_file()]
+        written.append([path.read_bytes() for path in places])
+    assert len(written[0]) == 3
     assert written[0] == written[1]
+
+
+def some_figure():
+    with style():
+        figure, ax = plt.subplots()
+        ax.plot([0, 1], [0, 1], "o-", clip_on=True, label="a line")
+        ax.scatter([0, 1], [1, 0], c=[0.2, 0.8], edgecolors="k")
+        ax.bar([0.5], [0.5], color="#d0d0d0")
+        ax.legend()
+    return figure
+
+
+def test_a_figure_looks_as_before_when_its_dark_version_is_drawn():
+    figure, pixels = some_figure(), []
+    for _ in range(2):
+        figure.canvas.draw()
+        pixels.append(np.array(figure.canvas.buffer_rgba()))
+        with darkened(figure):
+            figure.canvas.draw()
+            assert figure.canvas.buffer_rgba()[0, 0, 0] < 40
+    assert (pixels[0] == pixels[1]).all()
+
+
+def test_a_figure_for_a_dark_page_has_light_ink_and_the_same_hues(tmp_path):
+    run = open_run(TEST_CONFIG, tmp_path)
+    figure, ax = plt.subplots(figsize=(3, 2))
+    ax.axhspan(0, 1, color="#0072B2")
+    ax.text(0.5, 1.5, "ink", fontsize=40, color="black")
+    ax.set(xlim=(0, 1), ylim=(0, 2))
+    save_figure(run, figure, "ink")
+    light, dark = (
+        iio.imread(tmp_path / "figures" / place)[..., :3].astype(int)
+        for place in ("ink.png", "dark/ink.png")
+    )
+    for pixels, ground, ink in ((light, 255, 0), (dark, 0x18, 0xD6)):
+        assert np.median(pixels[0, :, 1]) == ground  # at the edge
+        greys = pixels[np.ptp(pixels, axis=2) < 20]
+        assert abs(greys[:, 1] - ink).min() < 8
+        assert (pixels == (0x00, 0x72, 0xB2)).all(2).sum() > 1000

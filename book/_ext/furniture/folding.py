@@ -1,15 +1,18 @@
-"""Code below the result that it made, folded; the parameters of the run at the end of a page.
+"""Results first: code folded below them, parameters of the run at the end of a page.
 
-A reader meets the result first. What made it is one click away: the code, the files of the
-figure, and the command that repeats the run.
+What made a result is one click away: the code, the files of the figure, and the command that
+makes it again. A figure is a link to its drawing, which a phone shows enlarged, and has a
+version for dark pages.
 """
 
 import re
 from collections.abc import Mapping, Sequence
 
 from bs4 import BeautifulSoup, PageElement, Tag
+from PIL import Image
 
 from furniture.page import Page
+from furniture.run import FigureFiles
 
 SAVED = re.compile(r"""save_figure\([^)]*["'](\w+)["']\)""")
 DEFAULTS, INJECTED = "tag_parameters", "tag_injected-parameters"
@@ -20,7 +23,7 @@ def code_of(soup: BeautifulSoup) -> str:
     return "\n".join(one.get_text() for one in soup.select("div.cell_input"))
 
 
-def fold_code(page: Page, files: Mapping[str, Sequence[str]], command: str) -> None:
+def fold_code(page: Page, files: Mapping[str, FigureFiles], command: str) -> None:
     """Fold the code of one page; its HTML is changed.
 
     Cells that follow each other without prose in between belong to the next result. Default
@@ -28,7 +31,7 @@ def fold_code(page: Page, files: Mapping[str, Sequence[str]], command: str) -> N
 
     Args:
         page: with cells of code.
-        files: addresses in the site of the files of each figure, by its name.
+        files: those of each figure, by its name.
         command: what makes the results of the page again.
     """
     _parameters_last(page.soup)
@@ -38,11 +41,14 @@ def fold_code(page: Page, files: Mapping[str, Sequence[str]], command: str) -> N
         if code is None:
             continue
         waiting.append(code.extract())
-        if cell.select_one("div.cell_output"):
-            links = _links(page, waiting, files)
-            title = "Code, files and command" if links else "Code and command"
-            about = [_figure(page.soup, links)] if links else []
-            about.append(_again(page.soup, command))
+        if output := cell.select_one("div.cell_output"):
+            about = [_again(page.soup, command)]
+            title = "Code and command"
+            if saved := SAVED.search("".join(one.get_text() for one in waiting)):
+                figure = files[saved.group(1)]
+                _enlarge(page, output, figure)
+                about.insert(0, _downloads(page, figure))
+                title = "Code, files and command"
             cell.append(_folded(page.soup, title, [*waiting, *about]))
         elif _is_cell(cell.find_next_sibling()):
             cell.decompose()
@@ -69,11 +75,6 @@ def _is_cell(tag: PageElement | None) -> bool:
     return isinstance(tag, Tag) and tag.name == "div" and "cell" in (tag.get("class") or [])
 
 
-def _links(page: Page, code: Sequence[Tag], files: Mapping[str, Sequence[str]]) -> list[str]:
-    names = SAVED.findall("".join(one.get_text() for one in code))
-    return [page.to(address) for name in names for address in files.get(name, ())]
-
-
 def _folded(soup: BeautifulSoup, title: str, content: Sequence[Tag]) -> Tag:
     folded = soup.new_tag("details", attrs={"class": "made-by"})
     summary = soup.new_tag("summary")
@@ -82,11 +83,33 @@ def _folded(soup: BeautifulSoup, title: str, content: Sequence[Tag]) -> Tag:
     return folded
 
 
-def _figure(soup: BeautifulSoup, links: Sequence[str]) -> Tag:
-    line = soup.new_tag("p")
+def _enlarge(page: Page, output: Tag, figure: FigureFiles) -> None:
+    """Make the picture of a figure a link to its drawing, and add the one for dark pages."""
+    picture = output.select_one("img")
+    if picture is None:
+        return
+    link = page.soup.new_tag("a", attrs={"href": page.to(figure.drawing), "class": "enlarge"})
+    picture.wrap(link)
+    _reserve(page, picture)
+    if figure.dark is not None:
+        picture["class"] = "on-light"
+        about = {"src": page.to(figure.dark), "alt": str(picture.get("alt", ""))}
+        dark = page.soup.new_tag("img", attrs={**about, "class": "on-dark", "loading": "lazy"})
+        link.append(dark)
+        _reserve(page, dark)
+
+
+def _reserve(page: Page, picture: Tag) -> None:
+    """Note the size of a picture, so that nothing moves when it arrives."""
+    with Image.open(page.path.parent / str(picture["src"])) as image:
+        picture["width"], picture["height"] = (str(side) for side in image.size)
+
+
+def _downloads(page: Page, figure: FigureFiles) -> Tag:
+    line = page.soup.new_tag("p")
     line.append("Figure: ")
-    for number, address in enumerate(links):
-        link = soup.new_tag("a", attrs={"href": address, "download": ""})
+    for number, address in enumerate((figure.drawing, figure.bitmap)):
+        link = page.soup.new_tag("a", attrs={"href": page.to(address), "download": ""})
         link.string = address.rpartition(".")[2]
         line.extend([", ", link] if number else [link])
     return line

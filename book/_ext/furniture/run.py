@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,8 @@ def commit(run_folder: Path) -> str | None:
 
 def copy_downloads(run_folder: Path, site: Path) -> None:
     """Copy what readers may take from a run into a site."""
-    for path in downloads(run_folder):
+    dark = [path.relative_to(run_folder) for path in run_folder.glob("figures/dark/*.png")]
+    for path in [*downloads(run_folder), *dark]:
         (site / FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(run_folder / path, site / FOLDER / path)
 
@@ -139,13 +141,34 @@ def downloads(run_folder: Path) -> list[Path]:
     ]
 
 
-def figure_files(run_folder: Path) -> dict[str, list[str]]:
-    """The files of every figure of a run, by its name: addresses in the site."""
-    files: dict[str, list[str]] = {}
-    for path in downloads(run_folder):
-        if path.parts[0] == "figures":
-            files.setdefault(path.stem, []).append(f"{FOLDER}/{path.as_posix()}")
-    return files
+@dataclass(frozen=True)
+class FigureFiles:
+    """The files of a figure, as addresses in the site.
+
+    Attributes:
+        drawing: the vector graphics.
+        bitmap: the pixels.
+        dark: the pixels for a dark page; a run of an earlier version has none.
+    """
+
+    drawing: str
+    bitmap: str
+    dark: str | None
+
+
+def figure_files(run_folder: Path) -> dict[str, FigureFiles]:
+    """The files of every figure of a run, by its name."""
+    folder = f"{FOLDER}/figures"
+    return {
+        path.stem: FigureFiles(
+            f"{folder}/{path.name}",
+            f"{folder}/{path.stem}.png",
+            f"{folder}/dark/{path.stem}.png"
+            if (path.parent / "dark" / f"{path.stem}.png").exists()
+            else None,
+        )
+        for path in run_folder.glob("figures/*.svg")
+    }
 
 
 def _downloads_list(files: list[Path]) -> str:
