@@ -11,11 +11,15 @@ from pathlib import Path
 import jupytext
 import nbformat
 import papermill
+import psutil
 import pytest
-from conftest import ROOT
+from conftest import ROOT, TEST_CONFIG
 
 import figures_lib
+from figures_lib.runs import notebooks
+from figures_lib.runs.kernel import KERNEL
 from figures_lib.runs.notebooks import NOTEBOOKS, SUMMARY
+from figures_lib.runs.run import Run
 
 LONGEST = 480  # seconds of nbval over all notebooks
 VERBS = set(figures_lib.__all__)
@@ -139,6 +143,27 @@ def test_every_figure_reaches_the_executed_notebooks(executed_run: Path) -> None
             if "save_figure" in cell.source:
                 kinds = [kind for output in cell.outputs for kind in output.get("data", {})]
                 assert kinds.count("image/png") == 1, cell.source
+
+
+def test_a_notebook_finds_nothing_of_an_earlier_one(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One kernel executes them all, and has ended with the last."""
+    look = "print('x' in globals(), os.getpid())"
+    code = {"first": ["import os\nx = 1", look], "second": [f"import os\n{look}"]}
+    for name, parts in code.items():
+        book = nbformat.v4.new_notebook(cells=[*map(nbformat.v4.new_code_cell, parts)])
+        book.metadata["kernelspec"] = KERNEL
+        (tmp_path / "book").mkdir(exist_ok=True)
+        nbformat.write(book, tmp_path / "book" / f"{name}.ipynb")
+    monkeypatch.setattr(notebooks, "ROOT", tmp_path)
+    run = Run(finished.experiment, tmp_path / "run")
+    notebooks.execute_notebooks(run, TEST_CONFIG, {}, print, [*code])
+    executed = [nbformat.read(run.out / "notebooks" / f"{one}.ipynb", 4) for one in code]
+    first, second = (one.cells[-1].outputs[0].text.split() for one in executed)
+    assert (first[0], second[0]) == ("True", "False")
+    assert first[1] == second[1] and not psutil.pid_exists(int(first[1]))
+    assert [one.cells[-1].execution_count for one in executed] == [3, 2]  # parameters first
 
 
 def test_executed_again_the_notebooks_print_the_same(

@@ -4,14 +4,18 @@ import os
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 from traitlets import default
 
 LONGEST_SOCKET = 90  # characters of the path of a Unix socket, without its number
+SLOWEST_START = 300  # of a kernel, on a busy machine or from a slow disk [s]
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 
 
@@ -55,3 +59,33 @@ class Kernel(AsyncKernelManager):
     def _unix_sockets(self) -> str:
         fits = len(self.connection_file) < LONGEST_SOCKET
         return "ipc" if fits and hasattr(socket, "AF_UNIX") else "tcp"
+
+    def forget(self) -> None:
+        """Remove all that a notebook has defined; loaded modules stay.
+
+        Raises:
+            RuntimeError: the kernel has ended.
+        """
+        client = self.blocking_client()
+        client.start_channels()
+        try:
+            client.wait_for_ready(timeout=SLOWEST_START)
+            client.execute(
+                "get_ipython().reset()", silent=True, reply=True, timeout=SLOWEST_START
+            )
+        finally:
+            client.stop_channels()
+
+
+@contextmanager
+def one_kernel() -> Iterator[Kernel]:
+    """A kernel for several notebooks, which start faster in it: modules are loaded once.
+
+    It starts with the first notebook.
+    """
+    kernel = Kernel()
+    try:
+        yield kernel
+    finally:
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)

@@ -18,6 +18,8 @@ from figures_lib.runs.run import Run
 if TYPE_CHECKING:
     from nbformat import NotebookNode
 
+    from figures_lib.runs.kernel import Kernel
+
 FIGURE_3 = ("01_model", "02_simulate", "03_infer", "04_panels", "05_functions")
 OTHER_FIGURES = (
     *("11_experiments", "12_figure_2", "13_transfer"),
@@ -28,7 +30,6 @@ NOTEBOOKS = (*FIGURE_3, *EVIDENCE, *OTHER_FIGURES)
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget
-SLOWEST_START = 300  # of a kernel, on a busy machine or from a slow disk [s]
 
 
 def execute_notebooks(
@@ -41,7 +42,8 @@ def execute_notebooks(
     """Execute notebooks in order into the folder ``notebooks`` of a run.
 
     They run in the root of the repository and receive relative paths, so that no executed
-    notebook contains a path of this machine.
+    notebook contains a path of this machine. One kernel executes them all; each finds nothing
+    of what another has defined.
 
     Args:
         run: whose results they show; its hash is stored in every notebook.
@@ -66,12 +68,17 @@ def execute_notebooks(
         },
         "seed": None,
     }
-    for number, name in enumerate(names, start=1):
-        started = time.perf_counter()
-        report(f"[{number}/{len(names)}] {name} …")
-        source, target = ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb"
-        _execute(source, target, parameters, ROOT, {RUN_HASH: run.config_hash})
-        report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
+    # imported late: it takes a second, which every notebook would wait for
+    from figures_lib.runs.kernel import one_kernel
+
+    about = {RUN_HASH: run.config_hash}
+    with one_kernel() as kernel:
+        for number, name in enumerate(names, start=1):
+            started = time.perf_counter()
+            report(f"[{number}/{len(names)}] {name} …")
+            source, target = ROOT / "book" / f"{name}.ipynb", folder / f"{name}.ipynb"
+            _execute(source, target, parameters, ROOT, kernel, about)
+            report(f"[{number}/{len(names)}] {name} {time.perf_counter() - started:.0f} s")
 
 
 def summarise(results: Path) -> Path:
@@ -84,8 +91,11 @@ def summarise(results: Path) -> Path:
         CellError: a cell failed.
         NotebookError: the kernel did not start, or ended.
     """
+    from figures_lib.runs.kernel import one_kernel  # imported late, as above
+
     target = results.with_name("summary.ipynb")
-    _execute(SUMMARY, target, {"results": results.name}, results.parent)
+    with one_kernel() as kernel:
+        _execute(SUMMARY, target, {"results": results.name}, results.parent, kernel)
     return target
 
 
@@ -94,22 +104,29 @@ def _execute(
     target: Path,
     parameters: dict[str, Any],
     folder: Path,
+    kernel: Kernel,
     about: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
-    """Execute one notebook in a folder; ``target`` appears only when it is complete."""
+    """Execute one notebook in a folder; ``target`` appears only when it is complete.
+
+    The kernel starts in this folder, or has been started by another notebook, of which nothing
+    is left.
+    """
     # imported late: they take two seconds, which every notebook would wait for
     import papermill
 
-    from figures_lib.runs.kernel import KERNEL, Kernel
+    from figures_lib.runs.kernel import KERNEL, SLOWEST_START
 
     part = part_of(target)
     try:
+        if kernel.has_kernel:
+            kernel.forget()
         notebook = papermill.execute_notebook(
             _literal(source),
             _literal(part),
             parameters=parameters,
             kernel_name=KERNEL["name"],
-            kernel_manager_class=Kernel,
+            km=kernel,
             cwd=str(folder),
             progress_bar=False,
             start_timeout=SLOWEST_START,
