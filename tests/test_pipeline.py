@@ -459,7 +459,7 @@ def test_a_figure_for_a_dark_page_has_light_ink_and_the_same_hues(tmp_path):
         iio.imread(tmp_path / "figures" / place)[..., :3].astype(int)
         for place in ("ink.png", "dark/ink.png")
     )
-    for pixels, ground, ink in ((light, 255, 0), (dark, 0x18, 0xD6)):
+    for pixels, ground, ink in ((light, 255, 0), (dark, 0x12, 0xD6)):
         assert np.median(pixels[0, :, 1]) == ground  # at the edge
         greys = pixels[np.ptp(pixels, axis=2) < 20]
         assert abs(greys[:, 1] - ink).min() < 8

@@ -13,10 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.text import Text
 
-GROUND, INK = (
-    (0x14, 0x18, 0x1E),
-    (0xCE, 0xD6, 0xDD),
-)  # of the theme, in place of white and black
+GROUND, INK = (0x12, 0x12, 0x12), (0xCE, 0xD6, 0xDD)  # of the theme, for white and black
 GREY = 0.08  # range of red, green and blue up to which a colour has no hue
 COLOURS: tuple[tuple[type[Artist], tuple[str, ...]], ...] = (
     (Text, ("color",)),
