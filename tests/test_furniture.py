@@ -88,16 +88,21 @@ def rows_of_symbols(soups: dict[str, BeautifulSoup]) -> list[list[Any]]:
     return [row.find_all("td") for row in rows]
 
 
+def tex_of(formula: Any) -> str:
+    """The source of a formula, which KaTeX keeps beside it."""
+    return str(formula.select_one("annotation").get_text())
+
+
 def symbols_of(cell: Any) -> set[str]:
-    return set().union(*(tokens(part.get_text()) for part in cell.select(".math")))
+    return set().union(*(tokens(tex_of(part)) for part in cell.select(".math")))
 
 
 def test_every_symbol_of_the_book_is_in_the_table(soups: dict[str, BeautifulSoup]) -> None:
     listed = set().union(*(symbols_of(cells[0]) for cells in rows_of_symbols(soups)))
     for page, soup in soups.items():
         for formula in soup.select(".math"):
-            unknown = tokens(formula.get_text()) - listed
-            assert not unknown, (page, formula.get_text())
+            unknown = tokens(tex_of(formula)) - listed
+            assert not unknown, (page, tex_of(formula))
 
 
 def test_every_row_of_symbols_says_meaning_unit_and_where(
@@ -118,7 +123,7 @@ def test_symbols_occur_in_the_equation_that_the_table_names(
         page, _, anchor = str(cells[4].find("a")["href"]).partition("#equation-")
         if anchor:
             equation = soups[f"book/{page}"].find(id=f"equation-{anchor}")
-            assert symbols_of(cells[0]) & tokens(equation.get_text()), cells[0]
+            assert symbols_of(cells[0]) & tokens(tex_of(equation)), cells[0]
             checked += 1
     assert checked > 15
 
@@ -248,7 +253,7 @@ def test_definition_shows_to_pointer_and_keyboard_until_escape(
     term.point()
     term.shows(True)
     assert "learns for neuron" in term.tip.text
-    assert term.tip.find_elements(By.CSS_SELECTOR, "mjx-container mjx-math")
+    assert term.tip.find_elements(By.CSS_SELECTOR, ".katex-html")
     inside, view = term.tip.rect, browser.get_window_size()
     assert inside["x"] >= 0 and inside["x"] + inside["width"] <= view["width"]
     ActionChains(browser, duration=0).move_to_element(term.tip).perform()
@@ -509,6 +514,25 @@ def test_every_result_has_its_code_its_files_and_a_command(
                 else:
                     assert re.search(rf"^{target}:", makefile, re.M), target
                     assert all(one.startswith(("FIG=", "PROFILE=")) for one in rest)
+
+
+def test_a_dark_page_shows_the_dark_figure_in_the_same_place(
+    browser: webdriver.Chrome, site: Site
+) -> None:
+    visit(browser, f"{site.address}book/02_simulate.html")
+    look = """
+        document.documentElement.dataset.theme = arguments[0];
+        const [one] = [...document.querySelectorAll('a.enlarge img')]
+          .filter(image => image.getClientRects().length);
+        one.scrollIntoView({block: 'center'});
+        return [one.className, one.naturalWidth, one.clientWidth, one.clientHeight];
+    """
+    light = browser.execute_script(look, "light")
+    dark = WebDriverWait(browser, 20).until(
+        lambda page: (found := page.execute_script(look, "dark"))[1] and found
+    )
+    assert (light[0], dark[0]) == ("on-light", "on-dark")
+    assert dark[2:] == pytest.approx(light[2:], rel=0.02)
 
 
 def test_the_front_page_leads_to_the_first_chapter(soups: dict[str, BeautifulSoup]) -> None:

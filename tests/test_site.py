@@ -47,8 +47,7 @@ return (rgb[0] + rgb[1] + rgb[2]) / 3;
 """
 
 SETTLED = """
-return document.readyState === 'complete' && document.querySelectorAll('.math').length <=
-  document.querySelectorAll('.math mjx-container').length &&
+return document.readyState === 'complete' &&
   performance.getEntriesByName('first-contentful-paint').length > 0;
 """
 
@@ -69,11 +68,12 @@ return {
   h1: document.querySelectorAll('h1').length,
   title: document.title,
   language: document.documentElement.lang,
-  images: [...document.images].map(i => ({src: i.src, alt: i.alt, width: i.naturalWidth,
-    height: i.naturalHeight})),
+  images: [...document.images].filter(shown).map(i => ({src: i.src, alt: i.alt,
+    width: i.naturalWidth, height: i.naturalHeight})),
   sources: document.querySelectorAll('.math').length,
-  equations: [...document.querySelectorAll('mjx-container')].filter(shown).length,
-  broken: document.querySelectorAll('mjx-merror, [data-mjx-error]').length,
+  equations: [...document.querySelectorAll('.math > .katex, .math > .katex-display')]
+    .filter(shown).length,
+  broken: document.querySelectorAll('.katex-error').length,
   fonts: [...document.fonts].filter(f => f.status === 'error').map(f => f.family),
   text: document.querySelector('main, body').innerText,
   painted: performance.getEntriesByName('first-contentful-paint').map(e => e.startTime),
@@ -87,16 +87,14 @@ return ['navigation', 'resource'].flatMap(kind => performance.getEntriesByType(k
 
 
 def visit(chrome: webdriver.Chrome, address: str, width: int = DESKTOP) -> Visit:
-    """Open a page and wait until its mathematics is set and the browser reports a paint."""
+    """Open a page and wait until the browser reports a paint."""
     chrome.execute_cdp_cmd(
         "Emulation.setDeviceMetricsOverride",
         {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 500},
     )
     chrome.get_log("browser"), chrome.get_log("performance")
     chrome.get(address)
-    with suppress(
-        TimeoutException
-    ):  # then the tests of equations and paints say which page it is
+    with suppress(TimeoutException):  # then the test of paints says which page it is
         WebDriverWait(chrome, 15).until(lambda page: page.execute_script(SETTLED))
     chrome.execute_async_script("document.fonts.ready.then(() => arguments[0]())")
     return Visit(chrome.execute_script(FACTS), weight(chrome), *seen_since(chrome))

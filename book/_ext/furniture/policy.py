@@ -2,11 +2,10 @@
 
 The same policy holds for a page that is served and for one that is opened from disk, where
 ``'self'`` stands for files. Scripts in the page are named by their hash, so neither a script
-that someone smuggles in nor ``eval`` is run. Styles are the exception: MathJax writes its style
-sheet into the page from what it finds there, and notebooks and theme have style attributes, so
-no list of hashes could be complete. A style cannot call anyone: images and fonts are held to
-the site. Only a page with the laboratory may start a worker and read a video, both from what
-is in the page already (``blob:``).
+that someone smuggles in nor ``eval`` is run. Styles are the exception: formulas, notebooks and
+theme have style attributes, so no list of hashes could be complete. A style cannot call anyone:
+images and fonts are held to the site. Only a page with the laboratory may start a worker and
+read a video, both from what is in the page already (``blob:``).
 """
 
 import base64
