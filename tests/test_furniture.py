@@ -42,9 +42,9 @@ from figures_lib.yaml_file import value_of
 
 EXTENSIONS = ROOT / "book" / "_ext"
 sys.path.append(str(EXTENSIONS))  # as jupyter-book does
-citation, folding, glossary, pages, policy, run = (
+citation, folding, glossary, pages, policy, preview, run = (
     importlib.import_module(f"furniture.{name}")
-    for name in ("citation", "folding", "glossary", "page", "policy", "run")
+    for name in ("citation", "folding", "glossary", "page", "policy", "preview", "run")
 )
 
 NOT_SYMBOLS = (
@@ -448,6 +448,21 @@ def test_the_command_of_a_run_repeats_it(
         given = dict(text.split("=", 1) for text in options.overrides)
         overrides = {key: value_of(text, key) for key, text in given.items()}
         assert load_experiment(ROOT / options.config, overrides) == wanted
+
+
+def test_a_page_is_described_to_other_programs(soups: dict[str, BeautifulSoup]) -> None:
+    for page in CHAPTERS:
+        head = soups[page].head
+        about = {one["property"]: one["content"] for one in head.select("meta[property]")}
+        assert about["og:title"] == soups[page].h1.get_text().rstrip("#").strip()
+        assert 20 < len(about["og:description"]) <= preview.LONGEST + 2, page
+        assert "\\" not in about["og:description"] and "og:image" not in about
+    page = parsed(f"<html><head></head><article><h1>A</h1><p>{'One word. ' * 30}</p></article>")
+    preview.add_preview(page, "book/a", "A book", "https://example.org/b/")
+    about = {one["property"]: one["content"] for one in page.select("meta[property]")}
+    assert about["og:url"] == "https://example.org/b/book/a.html"
+    assert about["og:image"].startswith("https://example.org/b/run/figures/")
+    assert about["og:description"].endswith("word. …")
 
 
 CELLS = """<article><section>

@@ -38,6 +38,7 @@ from furniture.mathematics import set_mathematics
 from furniture.mending import mend
 from furniture.page import Page, read_page
 from furniture.policy import add_policy
+from furniture.preview import add_preview
 from furniture.redirect import write_redirect
 from furniture.run import (
     command_for_page,
@@ -98,6 +99,7 @@ class Furniture:
         for page, has_source in zip(pages, self._written.values(), strict=True):
             mend(page.soup)
             if has_source:
+                add_preview(page.soup, page.name, config.html_title, config.html_baseurl)
                 _add_scholarship(page, about, made_with, entries, config)
                 code = code_of(page.soup)
                 if code and config.furniture_run:
