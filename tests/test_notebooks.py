@@ -145,6 +145,21 @@ def test_every_figure_reaches_the_executed_notebooks(executed_run: Path) -> None
                 assert kinds.count("image/png") == 1, cell.source
 
 
+def test_the_example_of_a_recording_is_trusted_with_its_derivative_only(
+    executed_run: Path,
+) -> None:
+    """As the page says; and each of the ten connections that it names is strong."""
+    book = nbformat.read(executed_run / "notebooks" / "17_own_recording.ipynb", 4)
+    printed = [one.text for cell in book.cells for one in cell.get("outputs", [])]
+    described, strongest, verdict, alone = printed
+    assert "64 neurons" in described and "derivative" in described
+    assert len(strongest.splitlines()) == 10 and strongest.count("→") == 10
+    assert verdict.startswith("trusted: True")
+    assert alone.startswith("trusted: False, because ") and len(alone) > 40
+    files = {path.name for path in (executed_run / "own" / "with_derivative").iterdir()}
+    assert {"connectivity.csv", "metrics.json", "provenance.json"} <= files
+
+
 def test_a_notebook_finds_nothing_of_an_earlier_one(
     finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

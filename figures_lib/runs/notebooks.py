@@ -26,7 +26,7 @@ OTHER_FIGURES = (
     *("14_noise", "15_types", "16_transfer_functions"),
 )
 EVIDENCE = ("06_benchmark", "07_ablation", "08_studies", "09_play", "10_methods")
-NOTEBOOKS = (*FIGURE_3, *EVIDENCE, *OTHER_FIGURES)
+NOTEBOOKS = (*FIGURE_3, *EVIDENCE, *OTHER_FIGURES, "17_own_recording")
 SUMMARY = ROOT / "notebooks" / "sweep_summary.ipynb"
 RUN_HASH = "config_hash"  # in the metadata of an executed notebook: which run it belongs to
 VIEW = "application/vnd.jupyter.widget-view+json"  # output type of a widget

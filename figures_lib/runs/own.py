@@ -10,14 +10,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow
 import pyarrow.csv
 import torch
 
+from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError
 from figures_lib.infer.algorithm import infer
 from figures_lib.model.inferred import Model, SweepReport
-from figures_lib.paths import find_input, user_path
+from figures_lib.paths import ROOT, find_input, user_path
 from figures_lib.recordings.reading import Opened, open_file
 from figures_lib.recordings.settings import Analysis, load_analysis
 from figures_lib.runs.files import file_digest, part_of, write_json
@@ -26,7 +28,10 @@ from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import LAST_GOOD, checked_device, keep_last_good, without_nan
 from figures_lib.runs.stages import keep, read_record
 from figures_lib.score.scoring import without_truth
+from figures_lib.simulate.integrate import simulate
 from figures_lib.yaml_file import read_overrides
+
+EXAMPLE = ROOT / "config" / "fig3_test.yaml"
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,45 @@ def write_connectivity(path: Path, model: Model, names: tuple[str, ...]) -> None
     part = part_of(path)
     pyarrow.csv.write_csv(table, part)
     part.replace(path)
+
+
+def strongest_connections(run: OwnRun, count: int = 10) -> list[tuple[str, str, float]]:
+    """The names of sender and receiver of the connections of largest magnitude, and W*_ij."""
+    weights = run.infer().gnn.connectivity.detach()
+    names = run.opened.names
+    largest = weights.abs().flatten().topk(min(count, weights.numel())).indices.tolist()
+    pairs = [divmod(at, len(names)) for at in largest]
+    return [(names[j], names[i], float(weights[i, j])) for i, j in pairs]
+
+
+def write_example(folder: Path, derivative: bool) -> Path:
+    """Write a small simulated recording as a file, with which to try how one is analysed.
+
+    Args:
+        folder: where ``with_derivative.npz`` or ``activity_alone.npz`` goes.
+        derivative: whether the file holds dx/dt without its noise, or the activity alone.
+
+    Returns:
+        The file. It holds the rate, names, positions, gains and the modulated neurons, too.
+    """
+    experiment = load_experiment(EXAMPLE)
+    recording, _ = simulate(experiment)
+    arrays: dict[str, Any] = {
+        "activity": recording.activity.numpy(),
+        "sampling_rate": 1 / recording.time_step,
+        "names": [f"neuron {k}" for k in range(len(recording.modulated))],
+        "positions": recording.positions.numpy(),
+        "modulated": recording.modulated.numpy(),
+        "gain": recording.gain.numpy(),
+    }
+    if derivative:
+        arrays["derivative"] = recording.derivative.numpy()
+    path = folder / ("with_derivative.npz" if derivative else "activity_alone.npz")
+    folder.mkdir(parents=True, exist_ok=True)
+    part = part_of(path)
+    np.savez(part, **arrays)
+    part.replace(path)
+    return path
 
 
 def open_recording(
