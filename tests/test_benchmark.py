@@ -1,6 +1,7 @@
 """The benchmark is complete, and what it compares computes the same thing."""
 
 import json
+import re
 
 import numpy as np
 import psutil
@@ -30,8 +31,8 @@ from figures_lib.score.scoring import gauge_free_r2
 from figures_lib.simulate.integrate import simulate
 
 PARTS = {
-    *("plan", "machine", "iteration", "accuracy", "rates", "simulators", "scaling"),
-    *("memory_plan", "streaming", "ablation", "sharing", "seconds"),
+    *("plan", "commit", "date", "machine", "iteration", "accuracy", "rates", "simulators"),
+    *("scaling", "memory_plan", "streaming", "ablation", "sharing", "seconds"),
 }
 SPREAD = {"median", "q1", "q3", "repeats"}
 
@@ -244,9 +245,14 @@ def test_memory_plan_keeps_the_recording_on_disk():
     assert {row["what"]: row["bytes"] for row in rows if row["where"] == "memory"} == inferring
 
 
-def test_run_shows_the_file_of_the_command_if_it_exists(experiment, tmp_path):
+def test_run_shows_the_file_of_the_command_or_the_shipped_one(experiment, tmp_path):
+    run = Run(experiment, tmp_path)
+    shipped = benchmark_results(run)
+    assert shipped["plan"]["name"] == "full" and shipped.keys() == PARTS
+    assert re.fullmatch("[0-9a-f]{40}", shipped["commit"])
+    assert not any("skipped" in row for row in shipped["simulators"])
     write_json(tmp_path / "benchmark.json", {"plan": {"name": "given"}})
-    assert benchmark_results(Run(experiment, tmp_path))["plan"]["name"] == "given"
+    assert benchmark_results(run)["plan"]["name"] == "given"
 
 
 def test_command_writes_the_file(tmp_path, monkeypatch, capsys):
@@ -315,6 +321,11 @@ def test_tables_of_a_gpu(of_gpu, finished, tmp_path):
     assert "1 passed, 1 failed" in str(benchmark_tables.card(of_gpu[0]))
     dashes = [row.count("–") for row in benchmark_tables.on_gpu(of_gpu[0]).rows]
     assert dashes == [5, 0, 0, 5, 1]
+    for part in ("equal", "simulator", "sweeps", "gradient", "tests", "large"):
+        broken = of_gpu[0] | {part: {"failed": "RuntimeError: no memory"}, "commit": None}
+        assert "RuntimeError: no memory" in str(benchmark_tables.card(broken))
+        left = {"simulator": 4, "sweeps": 4, "gradient": 4, "large": 3}.get(part, 5)
+        assert len(benchmark_tables.on_gpu(broken).rows) == left
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="CUDA is there")

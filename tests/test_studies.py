@@ -13,6 +13,7 @@ from figures_lib.draw import study_figures, study_tables
 from figures_lib.errors import ConfigError
 from figures_lib.paths import SHIPPED
 from figures_lib.runs.run import open_run
+from figures_lib.studies.benchmark_claims import OF_BENCHMARK
 from figures_lib.studies.claims import CLAIMS, Findings, findings
 from figures_lib.studies.experiments import FIGURE
 from figures_lib.studies.points import load_study
@@ -156,14 +157,17 @@ def test_figure_shows_every_value_and_counts_failures():
 
 
 def shipped(name):
-    """The results that claims of this name are about: of a sweep, or of one figure."""
+    """What claims of this name are about: a sweep, a part of the benchmark, or a figure."""
     if (SHIPPED / f"{name}.csv").exists():
         return read_results(SHIPPED / f"{name}.csv")
+    if name in OF_BENCHMARK:
+        report = json.loads((SHIPPED / "benchmark.json").read_text())
+        return (report | report["ablation"])[name]
     return [row for row in read_results(SHIPPED / "experiments.csv") if row[FIGURE] == name]
 
 
 SWEPT = (
-    *("types", "inputs", "contrast", "speed", "theta"),
+    *("types", "inputs", "contrast", "speed", "theta", "differences"),
     *("calibration", "methods", "methods_continuum", "methods_figure2"),
 )
 
@@ -212,6 +216,10 @@ def test_a_sentence_can_be_false(name):
 
 
 def _drawn(value, rng):
+    if isinstance(value, dict):
+        return {key: _drawn(one, rng) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_drawn(one, rng) for one in value]
     if isinstance(value, bool):
         return bool(rng.integers(2))
     return rng.normal() if isinstance(value, int | float) else value
@@ -228,7 +236,9 @@ def test_the_book_speaks_of_all_results_that_come_with_it():
     spoken_of = set(re.findall(r'fl\.findings\("(\w+)", ', "".join(pages)))
     assert spoken_of == CLAIMS.keys()
     figures = {row[FIGURE] for row in shipped("experiments")}
-    assert spoken_of == {path.stem for path in SHIPPED.glob("*.csv")} | figures
+    assert spoken_of == {path.stem for path in SHIPPED.glob("*.csv")} | figures | {
+        *OF_BENCHMARK
+    }
 
 
 def test_results_in_the_folder_of_a_run_come_before_the_shipped_ones(tmp_path):

@@ -6,6 +6,7 @@ A page shows those that its results bear out.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from figures_lib.studies.benchmark_claims import OF_BENCHMARK
 from figures_lib.studies.claim import RIGHT, TRUSTED, WEIGHTS, Claim, Rows
 from figures_lib.studies.figure_claims import OF_FIGURES
 from figures_lib.studies.results import Row, done
@@ -138,6 +139,7 @@ CLAIMS: Mapping[str, tuple[Claim, ...]] = {
             _correlation_is_no_connection,
         ),
     ),
+    **OF_BENCHMARK,
     **OF_STUDIES,
     **OF_FIGURES,
 }

@@ -4,19 +4,24 @@ from collections.abc import Mapping
 from functools import partial
 
 from figures_lib.studies.claim import (
+    RIGHT,
+    TRUSTED,
     WEIGHTS,
     Claim,
     Rows,
     medians,
     rising,
 )
+from figures_lib.studies.results import Row, done
 from figures_lib.studies.studies import spreads
 
 FIELD, FIELD_FREE = "external_input.r2", "external_input.r2_gauge_free"
 TYPES = "types.accuracy"
 INPUTS = "simulation.input_neurons"
 KINDS, CONTRAST, IMAGES = "neuron_types", "external_input.maximum", "external_input.images"
-THETA = "neuron_types.1.slope"
+THETA, FRAMES, DERIVATIVE = (
+    *("neuron_types.1.slope", "simulation.frames", "inference.derivative"),
+)
 
 
 def _all_types_are_found(rows: Rows) -> bool:
@@ -45,6 +50,25 @@ def _theta_does_no_harm(rows: Rows) -> bool:
     return _weights_are_right(THETA, rows) and medians(rows, THETA, TYPES)[-1] == 1.0
 
 
+def _by(derivative: str, rows: Rows) -> list[Row]:
+    return [row for row in done(rows) if row[DERIVATIVE] == derivative]
+
+
+def _exact_is_right_at_once(rows: Rows) -> bool:
+    found = [one.low for one in spreads(_by("exact", rows), FRAMES, WEIGHTS)]
+    return bool(found) and min(found) > 0.999
+
+
+def _differences_improve(rows: Rows) -> bool:
+    found = medians(_by("differences", rows), FRAMES, WEIGHTS)
+    return rising(found) and found[-1] < RIGHT
+
+
+def _differences_are_doubted(rows: Rows) -> bool:
+    some = _by("differences", rows)
+    return bool(some) and not any(row[TRUSTED] for row in some)
+
+
 OF_STUDIES: Mapping[str, tuple[Claim, ...]] = {
     "types": (
         Claim("One to four types are found, for every seed.", _all_types_are_found),
@@ -68,6 +92,19 @@ OF_STUDIES: Mapping[str, tuple[Claim, ...]] = {
         ),
     ),
     "speed": (Claim("The speed of the movie hardly matters yet.", _speed_hardly_matters),),
+    "differences": (
+        Claim(
+            "With the exact derivative the weights are right from the shortest recording on, "
+            "for every seed.",
+            _exact_is_right_at_once,
+        ),
+        Claim(
+            "With finite differences they get better with every frame, but are not right yet "
+            "from the longest, although all its frames are used.",
+            _differences_improve,
+        ),
+        Claim("None of these results is trusted.", _differences_are_doubted),
+    ),
     "theta": (
         Claim(
             "The weights are right for any θ, and the types at the largest.",
