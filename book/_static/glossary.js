@@ -1,6 +1,6 @@
 /* Definitions that show while a term is pointed at, has the focus, or has been tapped.
 
-They are in the page, hidden, so that screen readers have them as descriptions and MathJax has set
+They are in the page, hidden, so that screen readers have them as descriptions and the site has set
 their mathematics before anyone looks. Escape dismisses; the pointer may move onto a definition;
 a first tap shows it and a second follows the link. */
 "use strict";
