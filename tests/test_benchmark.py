@@ -15,7 +15,7 @@ from figures_lib.bench.benchmark import benchmark, memory_plan
 from figures_lib.bench.gpu import GpuPlan, failures, gpu_benchmark
 from figures_lib.bench.kept import benchmark_results, gpu_results
 from figures_lib.bench.measuring import PeakMemory, Work, exponent, interleave, ratio, spread
-from figures_lib.bench.plans import FULL, TINY, experiment_of
+from figures_lib.bench.plans import FULL, Plan, experiment_of
 from figures_lib.bench.rivals import RIVALS, obstacle
 from figures_lib.draw import benchmark_figures, benchmark_tables
 from figures_lib.errors import ConfigError
@@ -34,6 +34,24 @@ PARTS = {
     *("plan", "commit", "date", "machine", "iteration", "accuracy", "rates", "simulators"),
     *("scaling", "memory_plan", "streaming", "ablation", "sharing", "seconds"),
 }
+TINY = Plan(
+    name="tiny",
+    iteration=(8, 16),
+    accuracy=32,
+    accuracy_frames=1000,
+    seeds=1,
+    network_steps=20,
+    rates=32,
+    rivals=(16,),
+    rival_steps=10,
+    scaling=(32, 64),
+    scaling_frames=256,
+    lengths=(128, 256),
+    ablation=32,
+    adam_steps=30,
+    clustering=(0, 4),
+    shared=False,
+)
 SPREAD = {"median", "q1", "q3", "repeats"}
 
 

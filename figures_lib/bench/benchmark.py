@@ -56,14 +56,19 @@ def benchmark(plan: Plan, report: Callable[[str], None] = lambda line: None) -> 
         "ablation": partial(_ablations, plan, device),
         "sharing": partial(sharing, plan),
     }
-    about = provenance.machine()
-    result: Report = {"plan": asdict(plan), "commit": about["commit"], "date": about["date"]}
+    result = begun(plan)
     began = timer()
     for name, measure in parts.items():
         report(f"{timer() - began:6.0f} s  {name} …")
         result[name] = measure()
     result["seconds"] = timer() - began
     return json.loads(json.dumps(result))  # tuples become lists, as when read from the file
+
+
+def begun(plan: Any) -> Report:
+    """The beginning of a report: the plan, a dataclass of sizes, the commit and the date."""
+    about = provenance.machine()
+    return {"plan": asdict(plan), "commit": about["commit"], "date": about["date"]}
 
 
 def machine(device: str) -> Report:

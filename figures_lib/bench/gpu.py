@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from typing import Any
 import torch
 from torch.utils.benchmark.utils.timer import timer  # waits for the accelerator, if any
 
-from figures_lib.bench.benchmark import machine
+from figures_lib.bench.benchmark import begun, machine
 from figures_lib.bench.measuring import PeakMemory
 from figures_lib.config import Experiment, load_experiment
 from figures_lib.infer.algorithm import infer
 from figures_lib.paths import ROOT
 from figures_lib.recording import Recording
-from figures_lib.runs import provenance
 from figures_lib.runs.run import without_nan
 from figures_lib.score.regression import fit_line
 from figures_lib.score.scoring import main_scores
@@ -93,8 +92,7 @@ def gpu_benchmark(
         "tests": partial(tests, plan.tests),
         "large": partial(large, plan.experiment(plan.large), device),
     }
-    about = provenance.machine()
-    result: Report = {"plan": asdict(plan), "commit": about["commit"], "date": about["date"]}
+    result = begun(plan)
     began = timer()
     for name, measure in parts.items():
         report(f"{timer() - began:6.0f} s  {name} …")

@@ -70,24 +70,6 @@ QUICK = Plan(
     clustering=(0, 2, 6, 18),
     shared=False,
 )
-TINY = Plan(
-    name="tiny",
-    iteration=(8, 16),
-    accuracy=32,
-    accuracy_frames=1000,
-    seeds=1,
-    network_steps=20,
-    rates=32,
-    rivals=(16,),
-    rival_steps=10,
-    scaling=(32, 64),
-    scaling_frames=256,
-    lengths=(128, 256),
-    ablation=32,
-    adam_steps=30,
-    clustering=(0, 4),
-    shared=False,
-)
 
 
 def experiment_of(neurons: int, frames: int, **changes: Any) -> Experiment:

@@ -5,7 +5,6 @@ A claim is about the rows of one part of ``benchmark.json``.
 
 import math
 from collections.abc import Mapping
-from itertools import pairwise
 
 from figures_lib.studies.claim import Claim, Rows, each, rising
 
@@ -70,11 +69,6 @@ def _extrapolation_saves_sweeps(rows: Rows) -> bool:
 def _early_is_wrong(rows: Rows) -> bool:
     by_count = sorted((row["neuron_sweeps"], row["accuracy"]) for row in rows)
     return by_count[0][1] < 1.0 and by_count[-1][1] == 1.0
-
-
-def _more_sweeps_are_better(rows: Rows) -> bool:
-    by_count = sorted((row["neuron_sweeps"], row["r2_gauge_free"]) for row in rows)
-    return all(after >= before for (_, before), (_, after) in pairwise(by_count))
 
 
 OF_BENCHMARK: Mapping[str, tuple[Claim, ...]] = {

@@ -19,9 +19,8 @@ FIELD, FIELD_FREE = "external_input.r2", "external_input.r2_gauge_free"
 TYPES = "types.accuracy"
 INPUTS = "simulation.input_neurons"
 KINDS, CONTRAST, IMAGES = "neuron_types", "external_input.maximum", "external_input.images"
-THETA, FRAMES, DERIVATIVE = (
-    *("neuron_types.1.slope", "simulation.frames", "inference.derivative"),
-)
+THETA = "neuron_types.1.slope"
+FRAMES, DERIVATIVE = "simulation.frames", "inference.derivative"
 
 
 def _all_types_are_found(rows: Rows) -> bool:
