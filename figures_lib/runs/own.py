@@ -144,10 +144,11 @@ def write_connectivity(path: Path, model: Model, names: tuple[str, ...]) -> None
     part.replace(path)
 
 
-def strongest_connections(run: OwnRun, count: int = 10) -> list[tuple[str, str, float]]:
+def strongest_connections(
+    model: Model, names: tuple[str, ...], count: int = 10
+) -> list[tuple[str, str, float]]:
     """The names of sender and receiver of the connections of largest magnitude, and W*_ij."""
-    weights = run.infer().gnn.connectivity.detach()
-    names = run.opened.names
+    weights = model.gnn.connectivity.detach()
     largest = weights.abs().flatten().topk(min(count, weights.numel())).indices.tolist()
     pairs = [divmod(at, len(names)) for at in largest]
     return [(names[j], names[i], float(weights[i, j])) for i, j in pairs]

@@ -41,6 +41,7 @@ from furniture.policy import add_policy
 from furniture.preview import add_preview
 from furniture.redirect import write_redirect
 from furniture.run import (
+    command_for,
     command_for_page,
     commit,
     copy_downloads,
@@ -95,6 +96,7 @@ class Furniture:
         run = source / config.furniture_run
         made_with = commit(run) if config.furniture_run else None
         files = figure_files(run) if config.furniture_run else {}
+        command = command_for(settings(run)) if config.furniture_run else ""
         pages = [read_page(site, name) for name in self._written]
         for page, has_source in zip(pages, self._written.values(), strict=True):
             mend(page.soup)
@@ -103,7 +105,7 @@ class Furniture:
                 _add_scholarship(page, about, made_with, entries, config)
                 code = code_of(page.soup)
                 if code and config.furniture_run:
-                    fold_code(page, files, command_for_page(code, settings(run)))
+                    fold_code(page, files, command_for_page(code, command))
             with _warning(page.name):
                 copy_data(page, run / "viewers", site)
                 start_viewers(page.soup, page.to(SCRIPT))

@@ -42,7 +42,7 @@ def set_mathematics(pages: Sequence[Page], packages: Path, site: Path) -> None:
         ExtensionError: KaTeX is not installed, or a formula has an error.
     """
     places = [
-        (page, tag, formula, text)
+        (page, formula, text)
         for page in pages
         for tag in page.soup.select(MATHEMATICS)
         for formula, text in _formulas(tag)
@@ -51,9 +51,9 @@ def set_mathematics(pages: Sequence[Page], packages: Path, site: Path) -> None:
         _drop_mathjax(page.soup)
     if not places:
         return
-    different = sorted({formula for _, _, formula, _ in places})
+    different = sorted({formula for _, formula, _ in places})
     rendered = dict(zip(different, _rendered(different, packages), strict=True))
-    for _, _, formula, text in places:
+    for _, formula, text in places:
         new = BeautifulSoup(rendered[formula], "html.parser")
         for display in new.select(".katex-display"):  # the keyboard scrolls it on a phone
             display["tabindex"] = "0"

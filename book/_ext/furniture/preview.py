@@ -25,12 +25,12 @@ def add_preview(soup: BeautifulSoup, name: str, title: str, address: str) -> Non
     """
     heading = soup.select_one("article h1")
     paragraphs = [_plain(one.get_text(" ")) for one in soup.select("article p")]
-    about = next((text for text in paragraphs if len(text) >= SHORTEST), "")
+    about = _shortened(next((text for text in paragraphs if len(text) >= SHORTEST), ""))
     facts = {
         "og:type": "article",
         "og:site_name": title,
         "og:title": _plain(heading.get_text(" ")).rstrip("# ") if heading else title,
-        "og:description": _shortened(about),
+        "og:description": about,
     }
     if address:
         facts["og:url"] = f"{address.rstrip('/')}/{name}.html"
@@ -41,7 +41,7 @@ def add_preview(soup: BeautifulSoup, name: str, title: str, address: str) -> Non
         if value:
             soup.head.append(soup.new_tag("meta", attrs={"property": key, "content": value}))
     if about:
-        described = {"name": "description", "content": _shortened(about)}
+        described = {"name": "description", "content": about}
         soup.head.append(soup.new_tag("meta", attrs=described))
 
 

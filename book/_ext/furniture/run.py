@@ -228,17 +228,17 @@ def command_for(config: dict[str, Any]) -> str:
     return run_command(config, f"runs/{config['profile']}")
 
 
-def command_for_page(code: str, config: dict[str, Any]) -> str:
-    """The command that makes the results of a page again.
+def command_for_page(code: str, command_of_run: str) -> str:
+    """The command that makes the results of a page again: for most of them, that of the run.
 
     Args:
         code: of the page.
-        config: of the run, as for :func:`command_for`.
+        command_of_run: see :func:`command_for`.
     """
     for pattern, command in OTHERS:
         if found := re.search(pattern, code):
             return found.expand(command)
-    return command_for(config)
+    return command_of_run
 
 
 def run_command(config: dict[str, Any], out: str) -> str:
