@@ -22,14 +22,17 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 class Kernel(AsyncKernelManager):
     """A kernel of the running Python, whatever the user has installed or set for others.
 
-    It is reached through Unix sockets in a temporary folder of its own: free TCP ports are
-    chosen before the kernel binds them, and if another program takes one meanwhile, the kernel
-    dies, and its client waits for it for ever. It draws by the defaults of matplotlib and with
-    the backend of notebooks, and runs no start-up file of IPython.
+    It is reached through Unix sockets in a folder of its own: free TCP ports are chosen before
+    the kernel binds them, and if another program takes one meanwhile, the kernel dies, and its
+    client waits for it for ever. It draws by the defaults of matplotlib and with the backend of
+    notebooks, and runs no start-up file of IPython.
+
+    Args:
+        folder: for its sockets and what IPython writes.
     """
 
-    def __init__(self, **options: Any) -> None:
-        self._folder = tempfile.TemporaryDirectory(prefix="kernel-")
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self._folder = folder
         super().__init__(**options)
 
     @property
@@ -40,20 +43,14 @@ class Kernel(AsyncKernelManager):
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]
         """Start it without the settings of the user for matplotlib and IPython."""
-        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": self._folder.name}
+        own = {"MATPLOTLIBRC": os.devnull, "IPYTHONDIR": str(self._folder)}
         environment = {**options.pop("env", os.environ), **own}
         environment.pop("MPLBACKEND", None)
         await super().start_kernel(env=environment, **options)
 
-    async def cleanup_resources(self, restart: bool = False) -> None:  # type: ignore[override]
-        """Remove its folder with all else that it leaves."""
-        await super().cleanup_resources(restart)
-        if not restart:
-            self._folder.cleanup()
-
     @default("connection_file")
     def _in_its_folder(self) -> str:
-        return str(Path(self._folder.name, "kernel.json"))  # the sockets lie beside it
+        return str(self._folder / "kernel.json")  # the sockets lie beside it
 
     @default("transport")
     def _unix_sockets(self) -> str:
@@ -83,9 +80,9 @@ def one_kernel() -> Iterator[Kernel]:
 
     It starts with the first notebook.
     """
-    kernel = Kernel()
-    try:
-        yield kernel
-    finally:
-        if kernel.has_kernel:
+    with tempfile.TemporaryDirectory(prefix="kernel-") as folder:
+        kernel = Kernel(Path(folder))
+        try:
+            yield kernel
+        finally:  # also of one that has died
             run_sync(kernel.shutdown_kernel)(now=True)
