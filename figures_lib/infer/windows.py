@@ -16,7 +16,8 @@ from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Data, Estimate, network_input
 from figures_lib.model.threads import one_thread
 
-ROWS = 48  # modulated neurons that are used, about
+ROWS, FEWEST_ROWS = 48, 12  # modulated neurons that are used, about
+SAMPLES = 400_000  # of their derivatives that suffice
 LEAST_SAMPLES = 8  # sampled frames per window
 FIRST = 3  # index of the smallest number of windows that may be the images of a movie
 CANDIDATES = 5  # dips that are looked at
@@ -78,7 +79,8 @@ def _some_modulated(data: Data) -> Int[Tensor, " row"] | None:
     rows = data.shard.all_gather(data.modulated).nonzero()[:, 0]
     if not len(rows):
         return None
-    rows = rows[:: max(1, len(rows) // ROWS)] - data.shard.first
+    enough = max(FEWEST_ROWS, min(ROWS, SAMPLES // max(1, data.frames)))
+    rows = rows[:: max(1, len(rows) // enough)] - data.shard.first
     return rows[(rows >= 0) & (rows < len(data.modulated))]
 
 
@@ -99,7 +101,7 @@ def left_out_residuals(
     counts = range(1, max(1, min(most, data.frames // LEAST_SAMPLES)) + 1)
     with one_thread():
         falling = [
-            _left_out_residual(sums, frame * count // data.total, count)
+            _left_out_residual(sums, frame, data.total, count)
             for count in reversed(counts)  # each fits into the memory that the last one freed
         ]
     residuals = torch.stack(falling).flip(0) + (rest**2).sum()
@@ -155,12 +157,15 @@ def _modulation(
 
 def _cumulative(
     rest: Float[Tensor, "neuron time"], received: Float[Tensor, "neuron time"]
-) -> Float[Tensor, "fold moment neuron edge"]:
-    """Running sums of m·y and m² over the sampled frames, for the even and the odd ones."""
+) -> Float[Tensor, "edge fold moment neuron"]:
+    """Running sums of m·y and m² over the sampled frames, for the even and the odd ones.
+
+    All sums up to a frame lie together in memory, because they are read together.
+    """
     both = torch.stack([received * rest, received * received])
     even = (torch.arange(both.shape[-1], device=both.device) % 2 == 0).double()
     sums = torch.stack([both * even, both * (1 - even)]).cumsum(-1)
-    return torch.nn.functional.pad(sums, (1, 0))
+    return torch.nn.functional.pad(sums, (1, 0)).movedim(-1, 0).contiguous()
 
 
 def _alike(
@@ -178,16 +183,21 @@ def _alike(
 
 
 def _left_out_residual(
-    sums: Float[Tensor, "fold moment neuron edge"], window: Tensor, count: int
+    sums: Float[Tensor, "edge fold moment neuron"],
+    frame: Int[Tensor, " time"],
+    total: int,
+    count: int,
 ) -> Float[Tensor, ""]:
     """Σ (y − Ω·m)² − Σ y² over frames that did not enter Ω, both folds."""
-    edges = torch.searchsorted(window, torch.arange(count + 1, device=window.device))
-    (cross, power), (other_cross, other_power) = sums[..., edges].diff(dim=-1)
-    total = sums.new_zeros(())
+    # a window begins with the first frame of which ⌊count·frame/total⌋ is its number
+    first = (torch.arange(count + 1, device=frame.device) * total + count - 1) // count
+    parts = sums[torch.searchsorted(frame, first)].diff(dim=0)
+    (cross, power), (other_cross, other_power) = (fold.unbind(1) for fold in parts.unbind(1))
+    residual = sums.new_zeros(())
     for known, square, left_cross, left_square in (
         (cross, power, other_cross, other_power),
         (other_cross, other_power, cross, power),
     ):
         field = torch.where(square > 0, known / square, 1.0)
-        total += (field * field * left_square - 2 * field * left_cross).sum()
-    return total
+        residual += (field * field * left_square - 2 * field * left_cross).sum()
+    return residual
