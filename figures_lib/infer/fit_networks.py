@@ -253,7 +253,8 @@ def fit_field(
         return ((siren(points) - target) ** 2).sum() / size
 
     steps = config.steps if len(positions) else 0
-    for size, own in _growing(config.batch, steps):
+    every = len(positions) * len(times)
+    for size, own in _growing(min(config.batch, every), steps):
         example = field.new_zeros(size, 3), field.new_zeros(size)
         sized = partial(misfit, size)
         descend = gradients(sized, list(siren.parameters()), example, capture=alone)
