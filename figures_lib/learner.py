@@ -39,6 +39,7 @@ class Inference(Section):
         max_types: more types than this are none: no neurons are alike then.
         derivative: what is regressed on: dx/dt as simulated (``exact``), or finite differences
             of the activity, which contain its noise (``differences``).
+        errors: whether to find the standard error of every weight.
         seed: of the networks; by default that of the experiment.
     """
 
@@ -53,6 +54,7 @@ class Inference(Section):
     types: Literal["found", "one"] = "found"
     max_types: PositiveInt = 40
     derivative: Literal["exact", "differences"] = "exact"
+    errors: bool = False
     seed: Seed | None = None
 
 
@@ -93,7 +95,7 @@ class FieldNetwork(Section):
         time_scale: time runs over [−time_scale, time_scale] in the network.
         space_scale: x and y run over [−space_scale, space_scale] in the network.
         steps: steps of the optimiser.
-        batch: points of the last step; the first has half as many.
+        batch: points of the last step, not more than there are; the first has half as many.
         learning_rate: its largest value; it warms up and then decays.
     """
 

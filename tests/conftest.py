@@ -127,6 +127,8 @@ PARTS = {  # of the tests, each to be run alone by ``pytest -m PART``; the slowe
             "health",
             "scoring",
             "siren",
+            "standard_errors",
+            "prediction",
         ),
         *("sweeps", "projection", "gradient", "types", "receiver_groups", "gpu"),
     ),

@@ -45,6 +45,7 @@ from figures_lib.infer.projection import (
 from figures_lib.infer.receiver_groups import receiver_groups
 from figures_lib.infer.shards import Shard
 from figures_lib.infer.splines import Axis, resample, smooth, spanning
+from figures_lib.infer.standard_errors import false_positives, standard_errors
 from figures_lib.infer.sweep import network_inputs, solve_update, start
 from figures_lib.infer.unknowns import (
     Data,
@@ -59,7 +60,7 @@ from figures_lib.infer.unknowns import (
 )
 from figures_lib.infer.windows import choose_windows, likely_windows, rewindow
 from figures_lib.learner import Inference, Learner
-from figures_lib.model.inferred import Model, SweepReport
+from figures_lib.model.inferred import Errors, Model, SweepReport
 from figures_lib.recording import Recording
 
 logger = logging.getLogger(__name__)
@@ -82,6 +83,7 @@ UPDATES = 3  # times that shared φ are solved for in turn with the receivers
 ENTANGLED = 10.0  # median variance inflation factor from which sweeps would creep
 NEGLIGIBLE = 2e-6  # share of the variance of x': tables are no better than that
 HOPELESS = 100.0  # times the loss of neurons alone, after a first step: too few types
+LEVEL = 0.05  # of the test of weights whose senders are shifted
 CLEARLY = 0.5  # share of the residual: types that leave less are not tried any finer
 
 
@@ -118,7 +120,30 @@ def infer(
     method = METHODS[learner.inference.method]
     model, last = method(recording, learner, device, progress, folder)
     evidence = examine(recording, model, last)
-    return replace(model, diagnosis=diagnose(recording, evidence))
+    model = replace(model, diagnosis=diagnose(recording, evidence))
+    if learner.inference.errors:
+        model = replace(model, errors=errors_of(model, last))
+    return model
+
+
+def errors_of(model: Model, last: State) -> Errors | None:
+    """The errors of the weights of a model, in its gauge; None if they cannot be found.
+
+    Args:
+        model: the result.
+        last: the state that it was made of; its weights differ by the gauge alone.
+    """
+    try:
+        errors = standard_errors(last)
+        if errors is None:
+            return None
+        by_chance = false_positives(last, LEVEL)
+    except (InferenceError, torch.linalg.LinAlgError) as error:
+        logger.warning("the errors of the weights are not known: %s", error)
+        return None
+    gauged, weights = model.gnn.connectivity.detach().cpu(), last.estimate.connectivity.cpu()
+    scale = torch.where(weights == 0, 0.0, (gauged / weights).abs())
+    return Errors(scale * errors.cpu(), by_chance)
 
 
 def by_sweeps(

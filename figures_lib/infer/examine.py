@@ -26,14 +26,13 @@ from figures_lib.infer.projection import (
 )
 from figures_lib.infer.splines import evaluate
 from figures_lib.infer.unknowns import Block, Data, State, prepare, residuals
-from figures_lib.model.inferred import Evidence, Model
+from figures_lib.model.inferred import PIECES, Evidence, Model
 from figures_lib.recording import Recording
 
 SAMPLED = 4096  # frames, about, that the spread of an activity is taken from
 FIXED = 1e-7  # spread of an activity, relative to its size, below which it is rounding
 STEADY = 0.01  # spread of messages below which they count as constant
 ROWS = 64  # of W, by which halves of the recording are compared
-PIECES = 32  # of the recording, every other one of which belongs to the same half
 
 
 def examine(recording: Recording, model: Model, last: State) -> Evidence:

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from figures_lib.errors import InferenceError
@@ -211,17 +211,18 @@ class Senders:
         Raises:
             InferenceError: the Gram matrix has no inverse, because a value is not finite.
         """
-        gram = table.new_zeros(len(table), len(table))
-        low = table.new_full((len(table),), torch.inf)
-        high = -low
-        for position in positions:
-            messages = evaluate(table, *locate(position.double()))
-            gram.addmm_(messages, messages.T)
-            low, high = (
-                torch.minimum(low, messages.amin(1)),
-                torch.maximum(high, messages.amax(1)),
-            )
-        inverse = regularised_inverse(gram, flat(low, high), Shard(len(table)), RIDGE)
+        gram, silent = gram_of_messages(positions, table)
+        return cls.from_gram(table, gram, silent)
+
+    @classmethod
+    def from_gram(
+        cls,
+        table: Float[Tensor, "sender knot"],
+        gram: Float[Tensor, "sender sender"],
+        silent: Bool[Tensor, " sender"],
+    ) -> "Senders":
+        """Senders whose messages have this Gram matrix, which is changed in place."""
+        inverse = regularised_inverse(gram, silent, Shard(len(table)), RIDGE)
         return cls(table, gram, inverse)
 
 
@@ -253,6 +254,21 @@ class Reduced:
         return left.addmm_(self.weights, messages, alpha=-1)
 
 
+def gram_of_messages(
+    positions: Sequence[Float[Tensor, "sender _"]], table: Float[Tensor, "sender knot"]
+) -> tuple[Float[Tensor, "sender sender"], Bool[Tensor, " sender"]]:
+    """ΨΨᵀ of the messages Ψ at some activities, and whose messages never change there."""
+    gram = table.new_zeros(len(table), len(table))
+    low = table.new_full((len(table),), torch.inf)
+    high = -low
+    for position in positions:
+        messages = evaluate(table, *locate(position.double()))
+        gram.addmm_(messages, messages.T)
+        low = torch.minimum(low, messages.amin(1))
+        high = torch.maximum(high, messages.amax(1))
+    return gram, flat(low, high)
+
+
 def gathered(data: Data) -> tuple[Float[Tensor, "sender _"], ...]:
     """Activity of all senders in each block, as a position on the axis."""
     return tuple(data.shard.all_gather(block.position) for block in data.blocks)
@@ -263,8 +279,17 @@ def eliminate(receivers: Receivers, senders: Senders) -> Reduced:
 
     In φ the problem is linear, in Ω this is a Gauss–Newton step.
     """
+    return solved_from(*moments(receivers, senders.table), receivers, senders)
+
+
+def solved_from(
+    response: Float[Tensor, "row column sender"],
+    normal: Float[Tensor, "row column column"],
+    receivers: Receivers,
+    senders: Senders,
+) -> Reduced:
+    """What :func:`eliminate` returns, from the moments of the receivers."""
     own, inverse = receivers.rows + receivers.data.shard.first, senders.inverse
-    response, normal = _moments(receivers, senders.table)
     solved = response @ inverse
     # W has no diagonal: the multiple of a row of G⁻¹ that cancels it is taken off
     excess = solved.gather(2, own[:, None, None].expand(-1, solved.shape[1], 1))
@@ -290,7 +315,7 @@ def field_step(receivers: Receivers, senders: Senders) -> Float[Tensor, "row own
     the size of the network: less work where there are more windows than neurons.
     """
     own, count = receivers.rows + receivers.data.shard.first, receivers.own_splines
-    response, normal = _moments(receivers, senders.table)
+    response, normal = moments(receivers, senders.table)
     response[:, :, senders.inverse.diagonal() == 0] = 0  # a message that never changes
     response.scatter_(2, own[:, None, None].expand(-1, response.shape[1], 1), 0)
     gram = senders.gram.repeat(len(own), 1, 1)
@@ -324,7 +349,9 @@ def field_step(receivers: Receivers, senders: Senders) -> Float[Tensor, "row own
     return torch.cat([weights_and_update[:, len(gram[0]) :, 0], field], 1)
 
 
-def _moments(receivers: Receivers, table: Tensor) -> tuple[Tensor, Tensor]:
+def moments(
+    receivers: Receivers, table: Float[Tensor, "sender knot"]
+) -> tuple[Float[Tensor, "row column sender"], Float[Tensor, "row column column"]]:
     """Moments of the columns and, last, of the target: with the messages, and among them."""
     count, last = len(receivers.rows), receivers.unknowns
     response = table.new_zeros(count, last + 1, len(table))

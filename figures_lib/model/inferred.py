@@ -14,6 +14,8 @@ from figures_lib.model.gnn import GNN
 from figures_lib.model.joint import JointNetwork
 from figures_lib.model.siren import Siren, field_in_windows
 
+PIECES = 32  # of the recording, whose scatter tells how far weights are determined
+
 
 @dataclass(frozen=True)
 class SweepReport:
@@ -116,6 +118,20 @@ class Diagnosis(Evidence):
 
 
 @dataclass(frozen=True)
+class Errors:
+    """How far the weights are determined, measured without the truth.
+
+    Attributes:
+        standard: standard error of every entry of W*, with ``PIECES`` − 1 degrees of freedom.
+        false_positives: share of weights that are none, because their senders were shifted in
+            time, but that a test at a level of 0.05 takes for connections.
+    """
+
+    standard: Float[Tensor, "neuron sender"]
+    false_positives: float
+
+
+@dataclass(frozen=True)
 class Model:
     """Equation (2) as inferred: GNN, field network and types, in the gauge of the paper.
 
@@ -132,6 +148,7 @@ class Model:
         continuum: whether no types were found.
         method: how it was inferred.
         diagnosis: whether it can be trusted.
+        errors: of the weights; None where they were not asked for, or could not be found.
     """
 
     gnn: GNN
@@ -146,6 +163,7 @@ class Model:
     continuum: bool = False
     method: str = "sweeps"
     diagnosis: Diagnosis = Diagnosis()
+    errors: Errors | None = None
 
     @property
     def types_found(self) -> int:
@@ -206,6 +224,8 @@ class Model:
         for sweep in sweeps:
             for name in ("knots", "update", "transfer"):
                 arrays[f"sweep{sweep.index}.{name}"] = getattr(sweep, name)
+        if self.errors is not None:
+            arrays["errors"] = self.errors.standard
         save_file(_contiguous(arrays), folder / "model.safetensors")
         about = {
             "graph_network": self.gnn.config.model_dump(),
@@ -216,6 +236,7 @@ class Model:
             "continuum": self.continuum,
             "method": self.method,
             "diagnosis": asdict(self.diagnosis),
+            "false_positives": None if self.errors is None else self.errors.false_positives,
             "sweeps": [
                 {
                     key: value
@@ -246,6 +267,9 @@ class Model:
         history = History(sweeps, arrays["embedding_steps"])
         lists = {name: tuple(about["diagnosis"][name]) for name in ("saturated", "reasons")}
         diagnosis = about["diagnosis"] | lists
+        errors = None
+        if "errors" in arrays:
+            errors = Errors(arrays["errors"], about["false_positives"])
         kept = {name: arrays[name] for name in ("types", "positions", "modulated")}
         return cls(
             gnn=gnn,
@@ -257,6 +281,7 @@ class Model:
             continuum=about["continuum"],
             method=about["method"],
             diagnosis=Diagnosis(**diagnosis),
+            errors=errors,
             **kept,
         )
 
