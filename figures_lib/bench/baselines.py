@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from figures_lib.infer.heldout import choice_frames, judging_runs, sampled_frames
+from figures_lib.infer.heldout import judging_runs, sampled_frames
 from figures_lib.recording import Recording
 from figures_lib.runs.run import Run
+from figures_lib.score.prediction import together
 from figures_lib.score.regression import fit_line
 from figures_lib.score.scoring import gauge_free_r2
 
@@ -27,7 +28,6 @@ Array = np.ndarray
 Row = dict[str, Any]
 Predict = Callable[[Float[Array, "time neuron"]], Float[Array, "time neuron"]]
 FRAMES = 20_000  # that a baseline reads, at most
-STRENGTHS = tuple(10.0**k for k in range(-6, 7, 2))  # of the ridge, times the frames
 SPLINES = 6  # per sender of the generalised linear model
 REACH = 4.0  # standard deviations that they span
 THRESHOLD = 0.02  # of SINDy: smaller coefficients, of scaled terms, are dropped
@@ -70,11 +70,6 @@ class Frames:
         return cls._at(recording, sampled_frames(total, min(total, FRAMES)))
 
     @classmethod
-    def choosing(cls, recording: Recording) -> "Frames":
-        """Those that judge a strength."""
-        return cls._at(recording, choice_frames(len(recording.activity)))
-
-    @classmethod
     def judging(cls, recording: Recording) -> "Frames":
         """Those that judge the result."""
         return cls._at(recording, judging_runs(len(recording.activity)).flatten())
@@ -95,14 +90,12 @@ def ridge(recording: Recording) -> Estimate:
 
     The strength of the ridge is the one with which held-out frames are predicted best.
     """
-    from sklearn.linear_model import Ridge
+    linear = together(recording)
 
-    fitted, choosing = Frames.fitted(recording), Frames.choosing(recording)
-    models = [
-        Ridge(len(fitted.x) * strength).fit(fitted.x, fitted.slope) for strength in STRENGTHS
-    ]
-    best = max(models, key=lambda one: explained(one.predict(choosing.x), choosing.slope))
-    return Estimate(torch.from_numpy(best.coef_), best.predict)
+    def predict(x: Array) -> Array:
+        return linear.derivative(torch.from_numpy(x)).numpy()
+
+    return Estimate(linear.matrix, predict)
 
 
 def additive(recording: Recording) -> Estimate:
