@@ -21,6 +21,8 @@ _MODULES = (
 _NAMES = {
     "bench.kept": ("benchmark_results", "gpu_results"),
     "config": ("Experiment", "load_experiment"),
+    "draw.own_figures": ("own_result",),
+    "draw.report": ("write_report",),
     "draw.saving": ("save_figure",),
     "errors": ("ConfigError",),
     "runs.cost": ("shard_plan",),

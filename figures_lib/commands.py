@@ -55,15 +55,19 @@ def infer(options: Namespace) -> None:
 
 
 def _infer_own(options: Namespace) -> None:
+    from figures_lib.draw.report import write_report  # matplotlib takes a second to load
+
     settings = options.config, _overrides(options)
     own = open_recording(options.recording, options.out, *settings)
     for line in own.opened.description:
         say(line)
     with exclusive(options.out), writing(options.out):
         model = own.results(lambda sweep: say(_sweep_line(sweep)))
+        report = write_report(own, model)
     for reason in model.diagnosis.reasons:
         print(f"not trusted: {reason}")
     print(f"weights: {options.out / 'connectivity.csv'}")
+    print(f"report: {report}")
 
 
 def _infer_simulation(options: Namespace) -> None:

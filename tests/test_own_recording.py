@@ -1,16 +1,20 @@
 """A recording of one's own: every format, what is understood, and what is refused."""
 
 import csv
+import html
 import json
+import re
 import zipfile
 from datetime import UTC, datetime
 
 import h5py
+import networkx
 import numpy as np
 import pyarrow
 import pyarrow.csv
 import pyarrow.parquet
 import pytest
+import torch
 import zarr
 from pynwb import NWBHDF5IO, TimeSeries
 from pynwb.ophys import Fluorescence, ImageSegmentation, PlaneSegmentation, RoiResponseSeries
@@ -20,6 +24,7 @@ from pynwb.testing.mock.ophys import mock_ImagingPlane
 import figures_lib as fl
 from figures_lib.__main__ import main
 from figures_lib.errors import ConfigError
+from figures_lib.learner import Inference
 from figures_lib.recordings.files import READERS
 from figures_lib.recordings.reading import open_file
 from figures_lib.recordings.settings import FileSettings, load_analysis
@@ -323,6 +328,7 @@ def test_weights_are_inferred_once_and_written_with_the_names(tmp_path, small, c
     learner = small.experiment.learner
     sections = ("inference", "graph_network", "field_network", "training")
     settings = {name: getattr(learner, name).model_dump() for name in sections}
+    del settings["inference"]["errors"]  # by default they are found
     out = tmp_path / "out"
     own = fl.open_recording(path, out, overrides={**settings, "seed": learner.seed})
     reports = []
@@ -331,14 +337,72 @@ def test_weights_are_inferred_once_and_written_with_the_names(tmp_path, small, c
     assert np.allclose(model.gnn.connectivity.detach(), expected, atol=1e-4)
     with (out / "connectivity.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert len(rows) == 40 * 39 and rows[0].keys() == {"from", "to", "weight"}
+    assert len(rows) == 40 * 39
+    assert list(rows[0]) == ["from", "to", "weight", "error", "q"]
     assert (rows[0]["from"], rows[0]["to"]) == ("cell 1", "cell 0")
     assert float(rows[0]["weight"]) == pytest.approx(float(expected[0, 1]), abs=1e-4)
+    assert float(rows[0]["error"]) == pytest.approx(float(model.errors.standard[0, 1]))
+    columns = pyarrow.parquet.read_table(out / "connectivity.parquet").to_pydict()
+    assert columns["from"] == [row["from"] for row in rows]
+    found = [row for row in rows if float(row["q"]) <= 0.05]
+    graph = networkx.read_graphml(out / "connections.graphml")
+    assert graph.number_of_edges() == len(found) > 0 and "cell 39" in graph
+    one = graph.edges[found[0]["from"], found[0]["to"]]
+    assert one["weight"] == pytest.approx(float(found[0]["weight"]), rel=1e-5)
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["types.n_found"] == 2 and metrics["profile"] == "own"
     assert not {"connectivity.r2", "types.accuracy", "external_input.r2"} & metrics.keys()
     about = json.loads((out / "provenance.json").read_text())
     assert about["recording"] == "r.npz" and str(tmp_path) not in json.dumps(about)
+    assert metrics["edges.found"] == len(found)
+    assert 0 <= metrics["errors.false_positives"] < 0.2
+    assert metrics["prediction.model.derivative_r2"] == metrics["diagnosis.heldout_r2"]
     count = len(reports)
-    own.results(reports.append)
+    again = own.results(reports.append)
     assert len(reports) == count  # nothing was computed again
+    assert torch.equal(again.errors.standard, model.errors.standard)
+    report = fl.write_report(own, again).read_text()
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", report)
+    assert "cell 1" in report and all(html.escape(r) in report for r in model.diagnosis.reasons)
+
+
+def test_a_name_in_the_report_is_text(tmp_path, small):
+    names = [f"<b>{k}</b>" for k in range(40)]
+    arrays = {"activity": small.recording.activity, "derivative": small.recording.derivative}
+    own = fl.open_recording(npz(tmp_path, names=names, sampling_rate=100, **arrays), tmp_path)
+    report = fl.write_report(own, small.model).read_text()
+    assert "&lt;b&gt;" in report and "<b>" not in report
+    assert "not known" in report  # the errors of this model
+
+
+def test_differences_are_inferred_from_every_frame(tmp_path, activity):
+    """They are mostly noise; a derivative of the file is read like that of a simulation."""
+    alone = fl.open_recording(npz(tmp_path, activity=activity, sampling_rate=20))
+    frames = len(alone.opened.recording.activity)
+    assert alone.learner.inference.frames_per_neuron * COUNT >= frames
+    assert alone.learner.inference.errors
+    few = {"inference.frames_per_neuron": 2.0, "inference.errors": False}
+    asked = fl.open_recording(tmp_path / "r.npz", overrides=few).learner.inference
+    assert asked.frames_per_neuron == 2 and not asked.errors
+    given = fl.open_recording(
+        npz(tmp_path, activity=activity, derivative=activity, sampling_rate=20)
+    )
+    assert given.learner.inference.frames_per_neuron == Inference().frames_per_neuron
+
+
+@pytest.mark.parametrize(
+    ("chosen", "expected"),
+    [("all", [1, 1, 1, 1]), ("none", [0, 0, 0, 0]), (["2", "0"], [1, 0, 1, 0])],
+)
+def test_modulated_neurons_are_named_by_a_setting(tmp_path, activity, chosen, expected):
+    path = npz(tmp_path, activity=activity, positions=np.eye(4)[:, :2], modulated=[1, 0, 0, 0])
+    settings = RATE.model_copy(update={"modulated": chosen})
+    assert open_file(path, settings).recording.modulated.tolist() == [bool(x) for x in expected]
+
+
+def test_a_modulated_neuron_that_is_not_there_is_refused(tmp_path, activity):
+    settings = RATE.model_copy(update={"modulated": ["cell 9"]})
+    with pytest.raises(
+        ConfigError, match="no neuron is called cell 9; the names begin 0, 1, 2"
+    ):
+        open_file(npz(tmp_path, activity=activity), settings)

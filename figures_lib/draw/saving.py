@@ -9,12 +9,13 @@ from matplotlib.figure import Figure
 from figures_lib.draw.dark import darkened
 from figures_lib.draw.style import style
 from figures_lib.runs.files import part_of, writing
+from figures_lib.runs.own import OwnRun
 from figures_lib.runs.run import Run
 
 UNDATED = {"png": None, "svg": {"Date": None}}  # the same result is the same file
 
 
-def save_figure(run: Run, figure: Figure, name: str) -> Figure:
+def save_figure(run: Run | OwnRun, figure: Figure, name: str) -> Figure:
     """Write a figure as ``figures/NAME.png`` and ``.svg``; return it for display.
 
     ``figures/dark/NAME.png`` is for a dark page, of the size at which a notebook shows it.

@@ -28,12 +28,14 @@ class Opened:
         recording: the frames that inference may read.
         names: of the neurons.
         frames: which frames of the file these are.
+        differences: whether the derivative had to be taken from these.
         description: what was understood, line by line.
     """
 
     recording: Recording
     names: tuple[str, ...]
     frames: Int[Array, " frame"]
+    differences: bool
     description: tuple[str, ...]
 
 
@@ -82,7 +84,8 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
     spread = activity[frames].std(0)
     if not (spread > 0).any():
         raise ConfigError(f"{where}: no activity ever changes; nothing can be inferred from it")
-    modulated, positions, gain = _of_neurons(contents, count, where)
+    modulated = _modulated(contents, settings, names, where)
+    positions, gain = _of_neurons(contents, modulated, where)
     gaps = int((np.diff(frames) > 1).sum())
     if modulated.any() and gaps:
         raise ConfigError(
@@ -109,7 +112,7 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
         f"gain: {'of the file' if contents.gain is not None else 'unknown, a part of W'}",
         f"modulated neurons: {int(modulated.sum())}",
     )
-    return Opened(recording, names, frames, description)
+    return Opened(recording, names, frames, contents.derivative is None, description)
 
 
 def _table(array: Array, turned: bool, where: str) -> Float[Array, "time neuron"]:
@@ -190,17 +193,35 @@ def _rate_and_breaks(
     return rate or 1 / step, breaks
 
 
+def _modulated(
+    contents: Contents, settings: FileSettings, names: tuple[str, ...], where: str
+) -> Bool[Array, " neuron"]:
+    """Which neurons a hidden input may modulate."""
+    chosen = settings.modulated
+    if isinstance(chosen, str):
+        return np.full(len(names), chosen == "all")
+    if chosen is not None:
+        absent = [name for name in chosen if name not in names]
+        if absent:
+            raise ConfigError(
+                f"{where}: recording.modulated: no neuron is called {absent[0]}; the names "
+                f"begin {', '.join(names[:NAMED])}"
+            )
+        return np.isin(names, chosen)
+    if contents.modulated is None:
+        return np.zeros(len(names), dtype=bool)
+    given = np.asarray(contents.modulated)
+    _check_length(given, len(names), f"{where}: modulated", "neuron")
+    if not np.isin(given, (0, 1)).all():
+        raise ConfigError(f"{where}: modulated: neither true nor false; write 0 or 1")
+    return given.astype(bool)
+
+
 def _of_neurons(
-    contents: Contents, count: int, where: str
-) -> tuple[Bool[Array, " neuron"], Float[Array, "neuron 2"], Float[Array, " neuron"]]:
-    """Which neurons are modulated, their positions and their gains."""
-    modulated = np.zeros(count, dtype=bool)
-    if contents.modulated is not None:
-        given = np.asarray(contents.modulated)
-        _check_length(given, count, f"{where}: modulated", "neuron")
-        if not np.isin(given, (0, 1)).all():
-            raise ConfigError(f"{where}: modulated: neither true nor false; write 0 or 1")
-        modulated = given.astype(bool)
+    contents: Contents, modulated: Bool[Array, " neuron"], where: str
+) -> tuple[Float[Array, "neuron 2"], Float[Array, " neuron"]]:
+    """The positions of the neurons and their gains."""
+    count = len(modulated)
     positions = np.zeros((count, 2), dtype=np.float32)
     if contents.positions is not None:
         given = np.asarray(contents.positions)
@@ -227,7 +248,7 @@ def _of_neurons(
         ):
             raise ConfigError(f"{where}: gain: not all are finite and different from 0")
         gain = given.astype(np.float32)
-    return modulated, positions, gain
+    return positions, gain
 
 
 def _names(contents: Contents, count: int, where: str) -> tuple[str, ...]:

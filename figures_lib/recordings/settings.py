@@ -20,11 +20,14 @@ class FileSettings(Section):
         array: name of the activity in the file; by default ``activity``, or the only array.
         layout: whether rows are frames or neurons.
         sampling_rate: frames per time unit; by default that of the file.
+        modulated: neurons that a hidden input may modulate, by their names, or ``all`` or
+            ``none`` of them; by default those that the file names, if any.
     """
 
     array: str | None = None
     layout: Literal["time_by_neuron", "neuron_by_time"] = "time_by_neuron"
     sampling_rate: Positive | None = None
+    modulated: Literal["all", "none"] | list[str] | None = None
 
 
 class Analysis(Section):

@@ -10,14 +10,18 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import networkx
 import numpy as np
 import pyarrow
+import pyarrow.compute
 import pyarrow.csv
+import pyarrow.parquet
 import torch
 
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError
 from figures_lib.infer.algorithm import infer
+from figures_lib.learner import Learner
 from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.paths import ROOT, find_input, user_path
 from figures_lib.recordings.reading import Opened, open_file
@@ -27,11 +31,14 @@ from figures_lib.runs.keys import code_version, digest
 from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import LAST_GOOD, checked_device, keep_last_good, without_nan
 from figures_lib.runs.stages import keep, read_record
+from figures_lib.score.prediction import Predictions, predictions
 from figures_lib.score.scoring import without_truth
+from figures_lib.score.significance import RATE, q_values
 from figures_lib.simulate.integrate import simulate
 from figures_lib.yaml_file import read_overrides
 
 EXAMPLE = ROOT / "config" / "fig3_test.yaml"
+MOST = 100_000_000  # activities, of all neurons, that a sweep reads: 2 GB with all copies
 
 
 @dataclass(frozen=True)
@@ -41,7 +48,7 @@ class OwnRun:
     Attributes:
         analysis: the settings.
         file: of the recording.
-        out: folder of ``connectivity.csv``, ``metrics.json`` and ``provenance.json``.
+        out: folder of the results.
     """
 
     analysis: Analysis
@@ -56,6 +63,25 @@ class OwnRun:
             ConfigError: the file cannot be used.
         """
         return open_file(self.file, self.analysis.recording)
+
+    @cached_property
+    def learner(self) -> Learner:
+        """How to infer.
+
+        Unless the settings say otherwise, the weights get standard errors. And where the
+        derivative had to be taken from differences, which are mostly noise, every frame is
+        read, as far as memory allows.
+        """
+        chosen, opened = self.analysis.inference.model_fields_set, self.opened
+        defaults: dict[str, Any] = {"errors": True}
+        if opened.differences:
+            total, neurons = opened.recording.activity.shape
+            defaults["frames_per_neuron"] = max(1.0, min(total, MOST / neurons) / neurons)
+        own = {key: value for key, value in defaults.items() if key not in chosen}
+        learner = self.analysis.learner
+        return learner.model_copy(
+            update={"inference": learner.inference.model_copy(update=own)}
+        )
 
     @property
     def device(self) -> str:
@@ -72,7 +98,7 @@ class OwnRun:
         key = digest(
             file_digest(self.file),
             self.analysis.recording.model_dump(),
-            self.analysis.learner.model_dump(),
+            self.learner.model_dump(),
             self.device,
             code_version("read"),
             code_version("infer"),
@@ -89,7 +115,7 @@ class OwnRun:
         def compute(folder: Path) -> None:
             training = self.out / "training" / self.folder.name
             try:
-                model = infer(recording, self.analysis.learner, self.device, progress, training)
+                model = infer(recording, self.learner, self.device, progress, training)
             except InferenceError as error:
                 keep_last_good(error, self.out / LAST_GOOD)
                 raise
@@ -97,13 +123,32 @@ class OwnRun:
 
         return Model.load(keep(self.folder, compute))
 
+    def predictions(self, model: Model) -> Predictions | None:
+        """How well the model predicts frames that inference has not read.
+
+        None if there are none.
+        """
+        return predictions(self.opened.recording, model, torch.from_numpy(self.opened.frames))
+
     def results(self, progress: Callable[[SweepReport], None] = lambda report: None) -> Model:
-        """Infer, and write the weights, the metrics and their origin."""
+        """Infer, and write the connections, the metrics and their origin.
+
+        The connections go to ``connectivity.csv`` and ``connectivity.parquet``, those that are
+        found at a rate of false discoveries of 0.05 to ``connections.graphml``; the metrics to
+        ``metrics.json``, their origin to ``provenance.json``.
+        """
         model, opened = self.infer(progress), self.opened
-        write_connectivity(self.out / "connectivity.csv", model, opened.names)
+        table = connections(model, opened.names)
+        write_connections(self.out, table, opened.names)
         record = read_record(self.folder)
+        predicted = self.predictions(model)
         metrics = {
             **without_truth(opened.recording, model),
+            **({} if predicted is None else predicted.metrics()),
+            "errors.false_positives": None
+            if model.errors is None
+            else model.errors.false_positives,
+            "edges.found": found_at(table, RATE).num_rows,
             "time.infer_s": record["seconds"],
             "memory.peak_bytes": record["peak_bytes"],
             "device": self.device,
@@ -123,35 +168,80 @@ class OwnRun:
         return model
 
 
-def write_connectivity(path: Path, model: Model, names: tuple[str, ...]) -> None:
-    """Write all weights as a table with the columns from, to and weight.
+def connections(model: Model, names: tuple[str, ...]) -> pyarrow.Table:
+    """All weights as a table with the columns from, to, weight, error and q.
 
     The weight is W*_ij, ψ* having the largest magnitude 1; it holds the gain, unless that is
-    known.
+    known. The error is its standard error, q the least rate of false discoveries at which it
+    counts as a connection; both are missing where they are not known.
     """
     weights = model.gnn.connectivity.detach()
     to, sender = (~torch.eye(len(weights), dtype=torch.bool)).nonzero(as_tuple=True)
     labels = pyarrow.array(names)
-    table = pyarrow.table(
-        {
-            "from": labels.take(pyarrow.array(sender.numpy())),
-            "to": labels.take(pyarrow.array(to.numpy())),
-            "weight": weights[to, sender].numpy(),
-        }
-    )
-    part = part_of(path)
-    pyarrow.csv.write_csv(table, part)
-    part.replace(path)
+    columns = {
+        "from": labels.take(pyarrow.array(sender.numpy())),
+        "to": labels.take(pyarrow.array(to.numpy())),
+        "weight": weights[to, sender].numpy(),
+    }
+    if model.errors is None:
+        columns["error"] = columns["q"] = pyarrow.nulls(len(to), pyarrow.float32())
+    else:
+        errors = model.errors.standard
+        columns["error"] = errors[to, sender].numpy()
+        columns["q"] = q_values(weights, errors)[to, sender].float().numpy()
+    return pyarrow.table(columns)
+
+
+def found_at(table: pyarrow.Table, rate: float) -> pyarrow.Table:
+    """The connections of a table that are found at a rate of false discoveries."""
+    return table.filter(pyarrow.compute.less_equal(table["q"], rate))
+
+
+def write_connections(folder: Path, table: pyarrow.Table, names: tuple[str, ...]) -> None:
+    """Write all connections as CSV and Parquet, and those that are found as GraphML."""
+    graph = networkx.DiGraph()
+    graph.add_nodes_from(names)
+    columns = found_at(table, RATE).to_pydict()
+    for sender, to, *values in zip(*columns.values(), strict=True):
+        graph.add_edge(sender, to, **dict(zip(("weight", "error", "q"), values, strict=True)))
+    writers: dict[str, Callable[[Path], None]] = {
+        "connectivity.csv": lambda part: pyarrow.csv.write_csv(table, part),
+        "connectivity.parquet": lambda part: pyarrow.parquet.write_table(table, part),
+        "connections.graphml": lambda part: networkx.write_graphml(graph, part),
+    }
+    for name, write in writers.items():
+        part = part_of(folder / name)
+        write(part)
+        part.replace(folder / name)
+
+
+@dataclass(frozen=True)
+class Connection:
+    """A connection between two named neurons.
+
+    Attributes:
+        sender: name of the neuron that sends.
+        receiver: name of the one that receives.
+        weight: W*_ij, see :func:`connections`.
+        error: its standard error; None where that is not known.
+        q: the least rate of false discoveries at which it counts as a connection.
+    """
+
+    sender: str
+    receiver: str
+    weight: float
+    error: float | None
+    q: float | None
 
 
 def strongest_connections(
     model: Model, names: tuple[str, ...], count: int = 10
-) -> list[tuple[str, str, float]]:
-    """The names of sender and receiver of the connections of largest magnitude, and W*_ij."""
-    weights = model.gnn.connectivity.detach()
-    largest = weights.abs().flatten().topk(min(count, weights.numel())).indices.tolist()
-    pairs = [divmod(at, len(names)) for at in largest]
-    return [(names[j], names[i], float(weights[i, j])) for i, j in pairs]
+) -> list[Connection]:
+    """The connections of largest magnitude."""
+    table = connections(model, names)
+    size = pyarrow.compute.abs(table["weight"])
+    order = pyarrow.compute.sort_indices(size, sort_keys=[("", "descending")])
+    return [Connection(*row.values()) for row in table.take(order[:count]).to_pylist()]
 
 
 def write_example(folder: Path, derivative: bool) -> Path:
