@@ -12,6 +12,8 @@ from figures_lib.infer.diagnosis import diagnose
 from figures_lib.infer.examine import STEADY, agreement_of_halves, spread_of_messages
 from figures_lib.infer.projection import (
     CREEPING,
+    ENOUGH,
+    FEW_FRAMES,
     SETTLED,
     Projection,
     Receivers,
@@ -24,6 +26,7 @@ from figures_lib.infer.projection import (
     gathered,
     lift,
     projected_steps,
+    size_of_step,
     solve_receivers,
 )
 from figures_lib.infer.splines import features, locate
@@ -165,6 +168,22 @@ def test_steps_find_what_sweeps_creep_towards():
     assert unexplained(data, found) < 0.02 * crept.loss
     one, other = found.connectivity.flatten(), weights.flatten()
     assert float(torch.corrcoef(torch.stack([one, other]))[0, 1]) > 0.99
+
+
+def test_the_size_of_a_step_is_bounded(problem, monkeypatch):
+    """A step with many types reads fewer frames, then its functions are coarser."""
+    data, estimate, _ = problem
+    pools = Pools(*(torch.arange(NEURONS) % 3,) * 2)
+    splines = data.axis.splines
+    assert size_of_step(data, pools, 24)[0] == ENOUGH * NEURONS
+    work = 24 * FEW_FRAMES * NEURONS * (4 * splines) ** 2
+    monkeypatch.setattr(projection, "WORK", 1.01 * work)
+    assert size_of_step(data, pools, 24)[0] == FEW_FRAMES * NEURONS
+    monkeypatch.setattr(projection, "WORK", 0.0)
+    frames, modes = size_of_step(data, pools, 24)
+    assert (frames, modes) == (FEW_FRAMES * NEURONS, projection.LEAST_MODES) and modes < splines
+    losses = [one.loss for one in projected_steps(data, estimate, pools, 3)]
+    assert losses and losses == sorted(losses, reverse=True)
 
 
 @pytest.mark.parametrize(("enough", "steps"), [(SETTLED, 7), (CREEPING, 2)])

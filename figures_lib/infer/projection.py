@@ -16,6 +16,7 @@ Source: equation (2); G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973)
 L. Kaufman, BIT 15 (1975) 49.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -49,7 +50,9 @@ LARGEST = 6144  # unknowns of a step, at most: a matrix of them takes 300 MB
 LARGEST_NETWORK = 10_000  # neurons: each process holds a whole Gram matrix
 LEAST_MODES = 6  # unknowns per function, at least
 RIDGE = 1e-11  # of the mean diagonal of a matrix that is inverted in double precision
-ENOUGH = 24  # frames per neuron that a step reads, about
+ENOUGH, FEW_FRAMES = 24, 6  # frames per neuron that a step reads, about, and at least
+WORK = 3e12  # products of a step, about: a minute of one core
+CURVED = 24  # unknowns per function that suffice: fewer frames are read first
 ROUNDS = 8  # Gauss–Newton steps in Ω, at most
 FEW_WINDOWS = 16  # that a block of frames may touch, about: a column for each takes time
 SHORTEST = 128  # frames in such a block, at least
@@ -73,7 +76,8 @@ class Frames:
     Attributes:
         left: knot to the left of every activity.
         fraction: of the way to the next knot.
-        splines: those of φ at the receiver's own activity, divided by Ω.
+        own: the receivers among all neurons.
+        field: Ω of the receivers.
         columns: how the residual falls with the unknowns of the receiver alone that matter
             in these frames: the splines of φ, then Ω in their windows.
         place: which of all such unknowns these are.
@@ -82,7 +86,8 @@ class Frames:
 
     left: Int[Tensor, "sender time"]
     fraction: Float[Tensor, "sender time"]
-    splines: Float[Tensor, "row spline time"]
+    own: Int[Tensor, " row"]
+    field: Float[Tensor, "row time"]
     columns: Float[Tensor, "row active time"]
     place: Int[Tensor, " active"]
     target: Float[Tensor, "row time"]
@@ -90,6 +95,13 @@ class Frames:
     def messages(self, table: Float[Tensor, "sender knot"]) -> Float[Tensor, "sender time"]:
         """ψ_j(x_j) of all senders."""
         return evaluate(table, self.left, self.fraction)
+
+    def own_features(
+        self, row: int, modes: Float[Tensor, "knot mode"]
+    ) -> Float[Tensor, "mode time"]:
+        """The modes at the activity of a receiver itself, divided by its Ω."""
+        own = self.own[row : row + 1]
+        return features(self.left[own], self.fraction[own], modes)[0] / self.field[row]
 
     def features(self, modes: Float[Tensor, "knot mode"]) -> Float[Tensor, "unknown time"]:
         """The modes of all senders at their activities."""
@@ -143,7 +155,7 @@ class Receivers:
             target = block.derivative[self.rows].double()
             target = (target - evaluate(self.update, left[own], fraction[own])) / field
             columns, place = self._own(splines, target / field, window)
-            yield Frames(left, fraction, splines, columns, place, target)
+            yield Frames(left, fraction, own, field, columns, place, target)
 
     @property
     def basis(self) -> Float[Tensor, "knot spline"]:
@@ -445,12 +457,13 @@ class Projection:
     """
 
     def __init__(self, data: Data, estimate: Estimate, group: int, pools: Pools) -> None:
-        data = thinned(data, ENOUGH * data.shard.neurons)
         rows = choose_receivers(data, estimate, group, pools)
         table = data.shard.all_gather(estimate.transfer[group]).double()
-        functions = data.shard.neurons if pools.transfer is None else _count(pools.transfer)
+        receivers = int(data.shard.all_reduce(rows.new_tensor(len(rows))))
+        frames, modes = size_of_step(data, pools, receivers)
+        data = thinned(data, frames)
         self._pools, self._damping = pools, DAMPING
-        self._modes = modes_of(data.axis, table, LARGEST // functions)
+        self._modes = modes_of(data.axis, table, modes)
         here = gathered(data)
         self._receivers = Receivers.of(data, here, estimate, rows, pools.update is None)
         self._reduced = eliminate(self._receivers, Senders.of(here, table))
@@ -600,6 +613,25 @@ def entanglement(data: Data, estimate: Estimate) -> float:
     for position in positions:
         power += (evaluate(table, *locate(position.double())) ** 2).sum(1)
     return float((power * Senders.of(positions, table).inverse.diagonal()).median())
+
+
+def size_of_step(data: Data, pools: Pools, receivers: int) -> tuple[int, int]:
+    """How many frames a step reads, and how many unknowns each function has.
+
+    The matrix of the unknowns of shared functions takes receivers × frames × unknowns²
+    products. Where these are too many, because there are many types, fewer frames are read,
+    then functions have fewer unknowns.
+    """
+    neurons, splines = data.shard.neurons, data.axis.splines
+    if pools.transfer is None:
+        return ENOUGH * neurons, LARGEST // neurons
+    functions = _count(pools.transfer) + (pools.update is not None)
+    for each in (ENOUGH, ENOUGH // 2, FEW_FRAMES):
+        unknowns = math.sqrt(WORK / max(1, receivers * each * neurons))
+        modes = min(LARGEST // _count(pools.transfer), int(unknowns) // functions)
+        if modes >= min(CURVED, splines):
+            break
+    return each * neurons, max(LEAST_MODES, modes)
 
 
 def affordable(neurons: int, knots: int) -> bool:
@@ -758,12 +790,18 @@ def curvature_of_pools(
     """
     assert pools.transfer is not None
     senders, rows = len(pools.transfer), receivers.rows + receivers.data.shard.first
-    functions = shared = _count(pools.transfer)
-    functions += 0 if pools.update is None else _count(pools.update)
-    unknowns = functions * modes.shape[1]
+    modes_each, shared = modes.shape[1], _count(pools.transfer)
+    functions = shared + (0 if pools.update is None else _count(pools.update))
+    unknowns = functions * modes_each
+    # a receiver knows ψ of all pools, and of the shared φ only its own
+    every = torch.arange(shared * modes_each, device=modes.device)
+    known = every.expand(len(rows), -1)
+    if pools.update is not None:
+        first = (shared + pools.update[rows]) * modes_each
+        known = torch.cat([known, first[:, None] + every[:modes_each]], 1)
     matrix, gradient = modes.new_zeros(unknowns, unknowns), modes.new_zeros(unknowns)
-    by_message = modes.new_zeros(len(rows), unknowns, senders)
-    by_column = modes.new_zeros(len(rows), unknowns, reduced.own.shape[1])
+    by_message = modes.new_zeros(*known.shape, senders)
+    by_column = modes.new_zeros(*known.shape, reduced.own.shape[1])
     for frames in receivers.frames():
         messages = frames.messages(reduced.senders.table)
         residual = reduced.residual(frames, messages)
@@ -771,20 +809,16 @@ def curvature_of_pools(
         for row, weights in enumerate(reduced.weights):
             received = _received(weights, place, frames.fraction, modes, shared)
             if pools.update is not None:
-                every = frames.splines.new_zeros(
-                    _count(pools.update), *frames.splines[row].shape
-                )
-                every[pools.update[rows[row]]] = frames.splines[row]
-                received = torch.cat([received, every.flatten(0, 1)])
-            matrix.addmm_(received, received.T)
-            gradient.addmv_(received, residual[row])
+                received = torch.cat([received, frames.own_features(row, modes)])
+            matrix[known[row, :, None], known[row]] += received @ received.T
+            gradient.index_add_(0, known[row], received @ residual[row])
             by_message[row].addmm_(received, messages.T)
             by_column[row].index_add_(1, frames.place, received @ frames.columns[row].T)
     for row, clear in enumerate(reduced.clear):
         explained = by_message[row] @ reduced.senders.inverse
-        matrix.addmm_(explained, by_message[row].T, alpha=-1)
+        taken = explained @ by_message[row].T
         by_own = (by_column[row] - explained @ reduced.response[row].T) @ clear
-        matrix.addmm_(by_own, by_own.T, alpha=-1)
+        matrix[known[row, :, None], known[row]] -= taken.addmm_(by_own, by_own.T)
     return matrix, gradient.view(functions, -1)
 
 
