@@ -151,7 +151,9 @@ class Receivers:
             left, fraction = locate(position.double())
             window = self.data.window(block)
             field = self.field[:, window]
-            splines = features(left[own], fraction[own], basis) / field[:, None]
+            splines = field.new_zeros(len(own), 0, field.shape[1])
+            if self.own_update:
+                splines = features(left[own], fraction[own], basis) / field[:, None]
             target = block.derivative[self.rows].double()
             target = (target - evaluate(self.update, left[own], fraction[own])) / field
             columns, place = self._own(splines, target / field, window)
@@ -175,14 +177,13 @@ class Receivers:
     def _own(self, splines: Tensor, effect: Tensor, window: Tensor) -> tuple[Tensor, Tensor]:
         """Columns of the receivers' own unknowns, and which of them they are."""
         count = self.own_splines
-        columns = splines[:, :count]
         place = torch.arange(count, device=window.device)
         if not self.own_field:
-            return columns, place
+            return splines, place
         active, index = window.unique(return_inverse=True)
         here = torch.nn.functional.one_hot(index, len(active)).T
         effect = effect * self.data.modulated[self.rows][:, None]
-        columns = torch.cat([columns, effect[:, None] * here], 1)
+        columns = torch.cat([splines, effect[:, None] * here], 1)
         return columns, torch.cat([place, count + active])
 
     def moved(self, own: Float[Tensor, "row own"]) -> "Receivers":
