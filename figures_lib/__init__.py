@@ -26,6 +26,7 @@ _NAMES = {
     "draw.saving": ("save_figure",),
     "errors": ("ConfigError",),
     "runs.cost": ("shard_plan",),
+    "runs.learned": ("load_model",),
     "runs.own": ("open_recording", "strongest_connections", "write_example"),
     "runs.run": ("Run", "open_run"),
     "show.training": ("LiveProgress",),

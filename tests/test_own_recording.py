@@ -28,6 +28,8 @@ from figures_lib.learner import Inference
 from figures_lib.recordings.files import READERS
 from figures_lib.recordings.reading import open_file
 from figures_lib.recordings.settings import FileSettings, load_analysis
+from figures_lib.runs.learned import LearnedNetwork
+from figures_lib.score.rollout import roll_out
 
 RATE = FileSettings(sampling_rate=20.0)
 TOTAL, COUNT = 60, 4
@@ -361,6 +363,9 @@ def test_weights_are_inferred_once_and_written_with_the_names(tmp_path, small, c
     again = own.results(reports.append)
     assert len(reports) == count  # nothing was computed again
     assert torch.equal(again.errors.standard, model.errors.standard)
+    network = fl.load_model(out)
+    assert torch.equal(network.model.gnn.connectivity, model.gnn.connectivity)
+    assert network.names == tuple(names) and network.time_step == pytest.approx(0.01)
     report = fl.write_report(own, again).read_text()
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"|<!DOCTYPE[^>]*>', "", report)
     assert "cell 1" in report and all(html.escape(r) in report for r in model.diagnosis.reasons)
@@ -406,3 +411,30 @@ def test_a_modulated_neuron_that_is_not_there_is_refused(tmp_path, activity):
         ConfigError, match="no neuron is called cell 9; the names begin 0, 1, 2"
     ):
         open_file(npz(tmp_path, activity=activity), settings)
+
+
+def test_connections_are_cut_and_neurons_silenced(small, tmp_path):
+    names = tuple(f"cell {k}" for k in range(40))
+    network = LearnedNetwork.of(small.model, small.recording, names)
+    start = small.recording.activity[100]
+    whole = network.roll_out(start, 50, first=100)
+    assert whole.shape == (50, 40) and torch.equal(whole[0], start)
+    expected = roll_out(
+        *(small.model, small.recording.gain, start[None], torch.tensor([100]), 50),
+        small.recording.time_step,
+    )
+    assert torch.equal(whole, expected[:, 0])
+    cut = network.cut([("cell 1", "cell 0")])
+    changed = cut.model.gnn.connectivity != small.model.gnn.connectivity
+    assert changed.nonzero().tolist() == [[0, 1]]
+    moved = (cut.roll_out(start, 2, first=100) != whole[:2]).nonzero()
+    assert moved.tolist() == [[1, 0]]  # only the receiver, at the next frame
+    silent = network.silence(["cell 1"])
+    assert not silent.model.gnn.connectivity[:, 1].any()
+    assert silent.model.gnn.connectivity[1].any()
+    with pytest.raises(ConfigError, match="no neuron is called nobody"):
+        network.silence(["nobody"])
+    with pytest.raises(ConfigError, match="give the activity of 40 neurons"):
+        network.roll_out(start[:3], 5)
+    with pytest.raises(ConfigError, match="no model; write one with figures_lib infer"):
+        fl.load_model(tmp_path)

@@ -44,7 +44,7 @@ def standard_errors(last: State) -> Float[Tensor, "neuron sender"] | None:
         last: the state of which the model was made.
 
     Returns:
-        Errors with :data:`~figures_lib.model.inferred.PIECES` − 1 degrees of freedom. None for
+        Errors with ``PIECES`` − 1 degrees of freedom. None for
         a network that is too large, for one that several processes share, and where the frames
         without a piece are fewer than the unknowns of a row.
 
@@ -88,7 +88,7 @@ def false_positives(last: State, level: float) -> float:
 def p_values(weights: Float[Tensor, "*n"], errors: Float[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """How likely a weight of at least this size is where there is no connection.
 
-    Two-sided, by Student's distribution with :data:`~figures_lib.model.inferred.PIECES` − 1
+    Two-sided, by Student's distribution with ``PIECES`` − 1
     degrees of freedom; 1 where the error is not known.
     """
     known = errors > 0

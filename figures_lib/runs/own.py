@@ -28,6 +28,7 @@ from figures_lib.recordings.reading import Opened, open_file
 from figures_lib.recordings.settings import Analysis, load_analysis
 from figures_lib.runs.files import file_digest, part_of, write_json
 from figures_lib.runs.keys import code_version, digest
+from figures_lib.runs.learned import LearnedNetwork
 from figures_lib.runs.provenance import machine
 from figures_lib.runs.run import LAST_GOOD, checked_device, keep_last_good, without_nan
 from figures_lib.runs.stages import keep, read_record
@@ -135,10 +136,12 @@ class OwnRun:
 
         The connections go to ``connectivity.csv`` and ``connectivity.parquet``, those that are
         found at a rate of false discoveries of 0.05 to ``connections.graphml``; the metrics to
-        ``metrics.json``, their origin to ``provenance.json``.
+        ``metrics.json``, their origin to ``provenance.json``, and the model to the folder
+        ``model``, from which :func:`~figures_lib.runs.learned.load_model` reads it.
         """
         model, opened = self.infer(progress), self.opened
         table = connections(model, opened.names)
+        LearnedNetwork.of(model, opened.recording, opened.names).save(self.out)
         write_connections(self.out, table, opened.names)
         record = read_record(self.folder)
         predicted = self.predictions(model)
