@@ -25,6 +25,8 @@ class Recording:
         modulated: neurons on which the hidden field acts.
         gain: known constant g_i of each neuron.
         time_step: time between frames Δt [time unit].
+        differences: whether the derivative was taken from differences of the activity.
+        names: of the neurons, for messages; by default they are numbered.
     """
 
     activity: Float[Tensor, "time neuron"]
@@ -33,6 +35,8 @@ class Recording:
     modulated: Bool[Tensor, " neuron"]
     gain: Float[Tensor, " neuron"]
     time_step: float
+    differences: bool = False
+    names: tuple[str, ...] = ()
 
     def save(self, folder: Path) -> None:
         """Write into an existing folder: two .npy arrays and one safetensors file."""
@@ -57,18 +61,20 @@ class Recording:
         last frame has no successor, so the difference before it is repeated.
         """
         change = torch.diff(self.activity, dim=0) / self.time_step
-        return replace(self, derivative=torch.cat([change, change[-1:]]))
+        derivative = torch.cat([change, change[-1:]])
+        return replace(self, derivative=derivative, differences=True)
 
     @classmethod
     def load(cls, folder: Path) -> "Recording":
         """Read a recording; activity and derivative stay on disk and are mapped."""
         small = load_file(folder / "recording.safetensors")
-        time_step = float(small.pop("time_step"))
         return cls(
             activity=mapped(folder / ACTIVITY),
             derivative=mapped(folder / DERIVATIVE),
-            time_step=time_step,
-            **small,
+            positions=small["positions"],
+            modulated=small["modulated"],
+            gain=small["gain"],
+            time_step=float(small["time_step"]),
         )
 
 

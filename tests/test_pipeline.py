@@ -42,6 +42,7 @@ METRIC_KEYS = {
     *("excitation.r2", "inhibition.r2"),
     *("spectrum.radius", "spectrum.radius_true", "spectrum.alignment"),
     *("diagnosis.halves_r2", "diagnosis.entanglement", "diagnosis.expected_r2"),
+    *("diagnosis.connected", "diagnosis.opposed"),
 }
 
 

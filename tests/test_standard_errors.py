@@ -102,7 +102,7 @@ def test_too_few_frames_have_no_errors(noisy, small):
     )
     short = replace(state, data=replace(state.data, blocks=few))
     assert standard_errors(short) is None
-    assert errors_of(small.model, short) is None
+    assert errors_of(small.recording, small.model, short) is None
 
 
 def test_a_weight_without_an_error_is_no_connection():
@@ -116,7 +116,7 @@ def test_the_errors_of_modulated_neurons_have_the_scale_of_their_weights(small):
     experiment = small.experiment
     torch.manual_seed(experiment.learner.seed)
     *_, (state, _) = reported(small.recording, experiment.learner)
-    errors = errors_of(small.model, state)
+    errors = errors_of(small.recording, small.model, state)
     relative = errors.standard / small.model.gnn.connectivity.detach().abs()
     before = standard_errors(state) / state.estimate.connectivity.abs()
     pairs = ~torch.eye(len(before), dtype=torch.bool)

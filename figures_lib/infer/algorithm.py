@@ -28,7 +28,7 @@ from figures_lib.infer import gauge, projection
 from figures_lib.infer.anderson import accelerated_sweeps
 from figures_lib.infer.assembly import assemble
 from figures_lib.infer.descent import Frames, judged, train
-from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording, diagnose
+from figures_lib.infer.diagnosis import LARGEST_LOSS, check_recording, diagnose, resolution
 from figures_lib.infer.examine import examine
 from figures_lib.infer.gradient import by_gradient
 from figures_lib.infer.heldout import choice_frames, sampled_frames
@@ -122,14 +122,17 @@ def infer(
     evidence = examine(recording, model, last)
     model = replace(model, diagnosis=diagnose(recording, evidence))
     if learner.inference.errors:
-        model = replace(model, errors=errors_of(model, last))
+        model = replace(model, errors=errors_of(recording, model, last))
     return model
 
 
-def errors_of(model: Model, last: State) -> Errors | None:
+def errors_of(recording: Recording, model: Model, last: State) -> Errors | None:
     """The errors of the weights of a model, in its gauge; None if they cannot be found.
 
+    Those of senders that cannot be distinguished from others are 0: they are not known.
+
     Args:
+        recording: what the model was inferred from.
         model: the result.
         last: the state that it was made of; its weights differ by the gauge alone.
     """
@@ -143,6 +146,7 @@ def errors_of(model: Model, last: State) -> Errors | None:
         return None
     gauged, weights = model.gnn.connectivity.detach().cpu(), last.estimate.connectivity.cpu()
     scale = torch.where(weights == 0, 0.0, (gauged / weights).abs())
+    scale[:, resolution(recording).unresolved] = 0
     return Errors(scale * errors.cpu(), by_chance)
 
 

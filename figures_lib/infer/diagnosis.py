@@ -1,6 +1,7 @@
 """Checks without the truth: does inference diverge, and which weights are identifiable?"""
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,6 +19,9 @@ SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activit
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
 NETWORKS = 0.05  # share of that variance which networks may miss more than their tables
 STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
+SENSOR = 0.05  # anticorrelation of successive residuals from which a sensor adds noise
+COARSE = 0.15  # of its activity that a neuron may lose between frames, by itself
+CERTAIN = 3.0  # standard errors by which the connections have to explain something
 EXPECTED = 0.95  # R² of W to be expected, from which weights are trusted
 ALIKE = 30.0  # variance inflation factor from which the activities are to blame
 SHOWN = 8  # neurons that a reason lists
@@ -65,6 +69,12 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
             "no noise: the functions, the types or the field are wrong, or the recording is "
             "too short for them"
         )
+    reasons.extend(_of_differences(recording, evidence))
+    if evidence.connected < CERTAIN:
+        reasons.append(
+            "on frames that inference has not read, the connections explain nothing that the "
+            "activity of each neuron itself does not"
+        )
     if evidence.heldout_r2_tables - evidence.heldout_r2 > NETWORKS:
         reasons.append(
             "the networks phi* and psi* do not reproduce the functions that W was solved with: "
@@ -75,6 +85,40 @@ def diagnose(recording: Recording, evidence: Evidence) -> Diagnosis:
     elif not evidence.expected_r2 >= EXPECTED:
         reasons.extend(_doubts(recording, evidence))
     return Diagnosis(reasons=tuple(reasons), **vars(evidence))
+
+
+def _of_differences(recording: Recording, evidence: Evidence) -> list[str]:
+    """What spoils differences of the activity, but no exact derivative."""
+    reasons: list[str] = []
+    if not recording.differences:
+        return reasons
+    if evidence.opposed > SENSOR:
+        reasons.append(
+            "what is left of successive differences is anticorrelated "
+            f"(−{evidence.opposed:.2f}): the sensor adds noise to the activity, which biases "
+            "the weights"
+        )
+    if (lost := lost_between_frames(recording)) > COARSE:
+        reasons.append(
+            f"between two frames neurons lose {100 * lost:.0f} % of their activity by "
+            "themselves: differences of so distant frames are no rate of change"
+        )
+    return reasons
+
+
+def lost_between_frames(recording: Recording) -> float:
+    """Share of the activity that a neuron loses from one frame to the next, the median of all.
+
+    Taken from a vector autoregression, so that what others send does not count.
+    """
+    total, neurons = recording.activity.shape
+    stride = max(1, total // max(SAMPLED, 4 * neurons))
+    x, slope = recording.activity[::stride].double(), recording.derivative[::stride].double()
+    x, slope = x - x.mean(0), slope - slope.mean(0)
+    gram = x.T @ x
+    ridge = DEPENDENT * gram.diagonal().mean() * torch.eye(neurons, dtype=gram.dtype)
+    own = torch.linalg.solve(gram + ridge, x.T @ slope).diagonal()
+    return float((-own * recording.time_step).median())
 
 
 def _doubts(recording: Recording, evidence: Evidence) -> list[str]:
@@ -96,7 +140,7 @@ def _doubts(recording: Recording, evidence: Evidence) -> list[str]:
         if evidence.saturated:
             steady = torch.zeros(recording.activity.shape[1], dtype=torch.bool)
             steady[list(evidence.saturated)] = True
-            names = _listed(steady)
+            names = _listed(steady, recording)
             causes.append(f"the messages of {names} hardly vary, because psi* is flat there")
         why = "; ".join(causes) or "the recording is too short for its noise"
         reasons.append(
@@ -106,11 +150,41 @@ def _doubts(recording: Recording, evidence: Evidence) -> list[str]:
     return reasons
 
 
-def identifiability(recording: Recording) -> dict[str, Any]:
-    """Which neurons have weights that no method can infer from the activity.
+@dataclass(frozen=True)
+class Resolution:
+    """Which senders can be distinguished from others by their activity.
+
+    Attributes:
+        rank: number of independent activities.
+        silent: senders whose activity never changes.
+        unresolved: senders that cannot be distinguished from others; the silent ones are among
+            them.
+    """
+
+    rank: int
+    silent: Bool[Tensor, " neuron"]
+    unresolved: Bool[Tensor, " neuron"]
+
+
+def resolution(recording: Recording) -> Resolution:
+    """The independent activities of a recording.
 
     A sender is resolved if its activity is no combination of those of others: it has no share
     in the null space of the correlation matrix of all activities.
+    """
+    total, neurons = recording.activity.shape
+    stride = max(1, total // max(SAMPLED, 4 * neurons))
+    sample = recording.activity[::stride].double()
+    spread = sample.std(0, correction=0)
+    silent = spread <= FLAT * sample.abs().amax(0)
+    sample = (sample - sample.mean(0)) / torch.where(silent, 1.0, spread)
+    sample[:, silent] = 0
+    unresolved, rank = _null(sample.T @ sample / len(sample))
+    return Resolution(rank, silent, unresolved)
+
+
+def identifiability(recording: Recording) -> dict[str, Any]:
+    """Which neurons have weights that no method can infer from the activity.
 
     Args:
         recording: its activity and its gain are read.
@@ -121,24 +195,20 @@ def identifiability(recording: Recording) -> dict[str, Any]:
         distinguished from others; and ``identifiability.reasons``, a list of sentences.
     """
     total, neurons = recording.activity.shape
-    stride = max(1, total // max(SAMPLED, 4 * neurons))
-    sample = recording.activity[::stride].double()
-    spread = sample.std(0, correction=0)
-    silent = spread <= FLAT * sample.abs().amax(0)
-    sample = (sample - sample.mean(0)) / torch.where(silent, 1.0, spread)
-    sample[:, silent] = 0
-    correlation = sample.T @ sample / len(sample)
-    unresolved, rank = _null(correlation)
+    found = resolution(recording)
+    rank, silent, unresolved = found.rank, found.silent, found.unresolved
     reasons = []
     if silent.any():
-        reasons.append(f"the activity of {_listed(silent)} never changes")
+        reasons.append(f"the activity of {_listed(silent, recording)} never changes")
     if total <= neurons:
         reasons.append(f"{total} frames are too few for {neurons} neurons")
     elif (unresolved & ~silent).any():
-        reasons.append(f"the activities of {_listed(unresolved & ~silent)} are not independent")
+        which = _listed(unresolved & ~silent, recording)
+        reasons.append(f"the activities of {which} are not independent")
     if (isolated := recording.gain == 0).any():
         reasons.append(
-            f"{_listed(isolated)} receive nothing (gain 0), so their rows cannot be inferred"
+            f"{_listed(isolated, recording)} receive nothing (gain 0), so their rows cannot be "
+            "inferred"
         )
     return {
         "identifiability.rank": rank,
@@ -160,7 +230,8 @@ def _null(
     return (modes[:, null] ** 2).sum(1) > 1e-3, int((~null).sum())
 
 
-def _listed(chosen: Bool[Tensor, " neuron"]) -> str:
+def _listed(chosen: Bool[Tensor, " neuron"], recording: Recording) -> str:
     numbers = chosen.nonzero()[:, 0].tolist()
+    shown = [recording.names[k] if recording.names else str(k) for k in numbers[:SHOWN]]
     more = f" and {len(numbers) - SHOWN} more" if len(numbers) > SHOWN else ""
-    return f"neurons {', '.join(map(str, numbers[:SHOWN]))}{more}"
+    return f"neuron{'s' if len(numbers) > 1 else ''} {', '.join(shown)}{more}"

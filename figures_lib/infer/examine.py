@@ -8,7 +8,8 @@ that the inverse of the Gram matrix magnifies. The variance inflation factor of 
 says by how much.
 """
 
-from dataclasses import replace
+import math
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -25,13 +26,14 @@ from figures_lib.infer.projection import (
     gathered,
 )
 from figures_lib.infer.splines import evaluate
-from figures_lib.infer.unknowns import Block, Data, State, prepare, residuals
+from figures_lib.infer.unknowns import Block, Data, State, network_input, prepare, residuals
 from figures_lib.model.inferred import PIECES, Evidence, Model
 from figures_lib.recording import Recording
 
 SAMPLED = 4096  # frames, about, that the spread of an activity is taken from
 FIXED = 1e-7  # spread of an activity, relative to its size, below which it is rounding
 STEADY = 0.01  # spread of messages below which they count as constant
+CHANCE = 2.0  # standard errors that noise alone may leave
 ROWS = 64  # of W, by which halves of the recording are compared
 
 
@@ -44,12 +46,14 @@ def examine(recording: Recording, model: Model, last: State) -> Evidence:
         last: the state that it was made of.
     """
     small, first = last.data.shard.neurons <= LARGEST_NETWORK, last.data.shard.rank == 0
-    explained, structure = by_tables(recording, last)
+    judged = by_tables(recording, last)
     return Evidence(
         # only the first process has all of W
         heldout_r2=by_networks(recording, model) if first else float("nan"),
-        heldout_r2_tables=explained,
-        structure=structure,
+        heldout_r2_tables=judged.explained,
+        structure=judged.structure,
+        connected=judged.connected,
+        opposed=judged.opposed,
         halves_r2=agreement_of_halves(last) if small else float("nan"),
         entanglement=entanglement(last.data, last.estimate) if small else float("nan"),
         saturated=tuple(
@@ -75,26 +79,71 @@ def by_networks(recording: Recording, model: Model) -> float:
     )
 
 
-def by_tables(recording: Recording, last: State) -> tuple[float, float]:
+@dataclass(frozen=True)
+class Judged:
     """What the functions, W and Ω that were solved for leave of runs that nothing has read.
 
-    Returns:
-        The share of the variance of x' that they explain, and the share that they miss
-        although it is no noise: the autocovariance of the residual from one frame to the next.
+    Attributes:
+        explained: share of the variance of x' that they explain.
+        structure: share that they miss although it is no noise: the autocovariance of the
+            residual from one frame to the next.
+        connected: by how many standard errors the covariance of x' with the network input,
+            both without what the neuron's own activity accounts for, is larger than zero.
+        opposed: anticorrelation of the residual from one frame to the next, beyond chance.
     """
+
+    explained: float = math.nan
+    structure: float = math.nan
+    connected: float = math.nan
+    opposed: float = math.nan
+
+
+def by_tables(recording: Recording, last: State) -> Judged:
+    """Judge a state by frames that no part of inference has read."""
     runs, data = judging_runs(len(recording.activity)), last.data
-    device = data.normal.device
     if not len(runs):
-        return float("nan"), float("nan")
-    judge = prepare(recording, data.axis, runs.flatten(), data.windows, device)
-    error = torch.cat(list(residuals(judge, last.estimate)), 1).double()
-    by_run = error.view(len(error), *runs.shape)
-    sums = torch.stack([(error**2).sum(), (by_run[..., 1:] * by_run[..., :-1]).sum()])
-    squared, successive = data.shard.all_reduce(sums).tolist()
+        return Judged()
+    judge = prepare(recording, data.axis, runs.flatten(), data.windows, data.normal.device)
     if not judge.power:
-        return float("nan"), float("nan")
+        return Judged()
+    error = torch.cat(list(residuals(judge, last.estimate)), 1).double()
+    received = torch.cat(
+        [
+            last.estimate.field[:, judge.window(block)]
+            * network_input(judge, last.estimate, left, fraction)
+            for block, left, fraction in judge.located()
+        ],
+        1,
+    ).double()
+    own = recording.activity[runs.flatten()][:, data.shard.own].double().T.to(error.device)
+    common = (_without_line(error + received, own) * _without_line(received, own)).sum(0)
+    by_run = error.view(len(error), *runs.shape)
+    successive = (by_run[..., 1:] * by_run[..., :-1]).sum((0, 2))
+    sums = torch.cat([common.view(runs.shape).sum(1), successive, (error**2).sum()[None]])
+    sums = data.shard.all_reduce(sums)
+    common, successive, squared = sums[: len(runs)], sums[len(runs) : -1], float(sums[-1])
     share = runs.shape[1] / max(1, runs.shape[1] - 1)
-    return 1 - squared / judge.power, max(0.0, successive * share / judge.power)
+    alike, by_chance = float(successive.sum()), CHANCE * _error(successive)
+    return Judged(
+        explained=1 - squared / judge.power,
+        structure=max(0.0, alike * share / judge.power),
+        connected=float(common.sum()) / max(_error(common), 1e-300),
+        opposed=max(0.0, -alike - by_chance) * share / max(squared, 1e-300),
+    )
+
+
+def _without_line(
+    values: Float[Tensor, "neuron time"], own: Float[Tensor, "neuron time"]
+) -> Float[Tensor, "neuron time"]:
+    """What a straight line in the neuron's own activity leaves of some values."""
+    values, own = (part - part.mean(1, keepdim=True) for part in (values, own))
+    power = (own * own).sum(1, keepdim=True).clamp_min(1e-300)
+    return values - own * ((values * own).sum(1, keepdim=True) / power)
+
+
+def _error(by_run: Float[Tensor, " run"]) -> float:
+    """Standard error of a sum over independent runs."""
+    return float(by_run.std()) * len(by_run) ** 0.5 if len(by_run) > 1 else math.inf
 
 
 def spread_of_messages(recording: Recording, last: State) -> Float[Tensor, " sender"]:

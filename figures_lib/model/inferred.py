@@ -72,6 +72,10 @@ class Evidence:
             the residual that is alike in successive frames.
         halves_r2: R² of W that the disagreement of W from two halves of the recording leads
             one to expect.
+        connected: how certain it is that the connections explain anything in those frames that
+            the activity of each neuron itself does not [standard errors].
+        opposed: anticorrelation of what is left of x' from one frame to the next, as far as it
+            is beyond chance.
         entanglement: median variance inflation factor of the messages.
         saturated: senders whose messages hardly vary: ψ is flat where they are.
     """
@@ -80,6 +84,8 @@ class Evidence:
     heldout_r2_tables: float = float("nan")
     structure: float = float("nan")
     halves_r2: float = float("nan")
+    connected: float = float("nan")
+    opposed: float = float("nan")
     entanglement: float = float("nan")
     saturated: tuple[int, ...] = ()
 
@@ -122,7 +128,8 @@ class Errors:
     """How far the weights are determined, measured without the truth.
 
     Attributes:
-        standard: standard error of every entry of W*, with ``PIECES`` − 1 degrees of freedom.
+        standard: standard error of every entry of W*, with ``PIECES`` − 1 degrees of freedom; 0
+            where it is not known.
         false_positives: share of weights that are none, because their senders were shifted in
             time, but that a test at a level of 0.05 takes for connections.
     """
