@@ -219,6 +219,10 @@ WRONG = {
         "across gaps",
     ),
     "no gain": (lambda a: {"gain": np.zeros(4)}, "different from 0"),
+    "a tiny unit": (lambda a: {"activity": 1e-6 * a}, "choose a unit in which"),
+    "a baseline": (lambda a: {"activity": a + 1e4}, "subtract the baseline"),
+    "an empty name": (lambda a: {"names": ["a", "b", "", "d"]}, "one is empty"),
+    "a name that beeps": (lambda a: {"names": ["a", "b", "c\x07", "d"]}, "cannot be printed"),
     "two tables": (lambda a: {"activity": None, "b": a, "c": a}, "2 tables"),
 }
 
@@ -272,6 +276,9 @@ def encrypted(folder):
         (damaged("r.csv", b"a,b\n1,2\n3,x\n"), "column 'b' holds string such as '2'"),
         (damaged("r.csv", b"a,a\n1,2\n3,4\n"), "same name"),
         (damaged("r.csv", b"time\n1\n2\n"), "no neurons"),
+        (damaged("r.csv", b"0.5,1.5\n1,2\n3,4\n"), "the heading is numbers, such as '0.5'"),
+        (damaged("r.csv", b",a\n0,5\n1,2\n2,7\n3,1\n"), "column '' rises by the same"),
+        (damaged("r.csv", b"t (s),a\n0,5\n.5,2\n1,7\n1.5,1\n"), "call it `time`"),
         (damaged("r.xlsx", b"PK"), "unknown format; give a file of .npy, .npz"),
         (lambda folder: folder / "absent.npz", "no such file"),
         (pickled, "cannot be read"),
@@ -305,7 +312,8 @@ def test_a_file_is_described_before_anything_is_computed(tmp_path, activity, cap
     assert main(["infer", "--describe", str(path)]) == 0
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "r.npz: activity, 60 frames of 4 neurons"
-    assert said[1] == "sampling rate: 20 frames per time unit; 3 time units"
+    assert said[1] == "names: 0, 1, 2, 3"
+    assert said[2] == "sampling rate: 20 frames per time unit; 3 time units"
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -438,3 +446,57 @@ def test_connections_are_cut_and_neurons_silenced(small, tmp_path):
         network.roll_out(start[:3], 5)
     with pytest.raises(ConfigError, match="no model; write one with figures_lib infer"):
         fl.load_model(tmp_path)
+
+
+def linear_network(weights, frames, step, every=1, sensor=0.0):
+    """dx/dt = −x + W·tanh x + noise, recorded at some frames by a sensor that adds noise."""
+    generator, x, seen = np.random.default_rng(5), np.zeros(len(weights)), []
+    for _ in range(frames * every):
+        seen.append(x)
+        drift = -x + weights @ np.tanh(x)
+        x = x + step * drift + step**0.5 * 0.5 * generator.normal(size=len(x))
+    return np.array(seen[::every]) + sensor * generator.normal(size=(frames, len(x)))
+
+
+SPOILT = {
+    "no connections": ({"none": True}, "the connections explain nothing", False),
+    "noise of the sensor": ({"sensor": 0.2}, "the sensor adds noise to the activity", True),
+    "coarse sampling": ({"every": 10}, "% of their activity by themselves", True),
+}
+
+
+@pytest.mark.parametrize("what", SPOILT)
+def test_what_spoils_differences_is_noticed(tmp_path, what):
+    """Weights from these are wrong, though halves of the recording agree on them."""
+    how, expected, tested = SPOILT[what]
+    generator = np.random.default_rng(8)
+    weights = 1.2 * generator.normal(size=(6, 6)) * (generator.random((6, 6)) < 0.4)
+    np.fill_diagonal(weights, 0)
+    if how.pop("none", False):
+        weights[:] = 0
+    activity = linear_network(weights, 12_000, 0.1, **how)
+    rate = 10 / how.get("every", 1)
+    small = {"graph_network.steps": 30, "inference.shared_sweeps": 5}
+    path = npz(tmp_path, activity=activity.astype(np.float32), sampling_rate=rate)
+    own = fl.open_recording(path, tmp_path / "out", overrides=small)
+    model = own.results()
+    assert any(expected in reason for reason in model.diagnosis.reasons)
+    tests = pyarrow.parquet.read_table(tmp_path / "out" / "connectivity.parquet")["q"]
+    assert (tests.null_count == 0) == tested
+    report = fl.write_report(own, model).read_text()
+    said = "provided that the model is right" if tested else "all together they explain nothing"
+    assert said in report
+
+
+def test_senders_that_cannot_be_told_apart_have_no_errors(tmp_path):
+    """They are called by their names."""
+    activity = linear_network(np.eye(5, k=1), 4000, 0.1).astype(np.float32)
+    activity[:, 4] = activity[:, 2]
+    path = npz(tmp_path, activity=activity, sampling_rate=10, names=["p", "q", "r", "s", "t"])
+    own = fl.open_recording(path, tmp_path / "out", overrides={"graph_network.steps": 30})
+    model = own.results()
+    assert "the activities of neurons r, t are not independent" in model.diagnosis.reasons
+    rows = pyarrow.parquet.read_table(tmp_path / "out" / "connectivity.parquet").to_pylist()
+    unknown = {row["from"] for row in rows if row["error"] is None}
+    assert unknown == {"r", "t"}
+    assert all(row["q"] is None for row in rows if row["error"] is None)

@@ -5,6 +5,7 @@ import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from figures_lib.draw.style import CURVES, TYPE_COLOURS, evenly, style
 from figures_lib.infer.gauge import visited_grid
@@ -13,7 +14,7 @@ from figures_lib.recording import Recording
 from figures_lib.score.prediction import ALONE, LINEAR, MODEL, PERSISTENCE, Predictions
 
 ALONG = {MODEL: "#0072B2", PERSISTENCE: "#8c8c8c", ALONE: "#E69F00", LINEAR: "#D55E00"}
-LOWEST = -0.2  # R² at the lower end of the axis: what is worse is wrong
+LOWEST = -1.0  # R² at the lower end of the axis: what is worse is wrong
 EVIDENT = 0.99  # quantile of |W*| at the ends of the colours
 
 
@@ -53,6 +54,8 @@ def plot_weights(ax: Axes, model: Model) -> None:
     bound = float(np.quantile(weights.abs().numpy(), EVIDENT)) or 1.0
     shown = ax.imshow(weights, cmap="RdBu_r", vmin=-bound, vmax=bound, interpolation="nearest")
     ax.set(xlabel="from neuron j", ylabel="to neuron i")
+    for axis in (ax.xaxis, ax.yaxis):
+        axis.set_major_locator(MaxNLocator(integer=True))
     ax.figure.colorbar(shown, ax=ax, label="weight W*$_{ij}$", extend="both", shrink=0.9)
 
 
@@ -66,5 +69,6 @@ def plot_predictions(ax: Axes, predicted: Predictions | None, time_step: float) 
         time = time_step * torch.arange(len(r2))
         ax.plot(time, r2.clamp_min(2 * LOWEST), color=ALONG[name], lw=2, label=name)
     ax.set(xlabel="time since the start (time units)", ylabel="R² of the predicted activity")
-    ax.set_ylim(LOWEST, 1.05)
+    worst = min(float(r2.min()) for r2 in predicted.activity.values())
+    ax.set_ylim(max(LOWEST, min(worst, 0)) - 0.05, 1.05)
     ax.legend(fontsize=8)

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from figures_lib.draw.own_figures import own_result
 from figures_lib.draw.style import style
+from figures_lib.infer.diagnosis import CERTAIN
 from figures_lib.model.inferred import Model
 from figures_lib.runs.files import part_of
 from figures_lib.runs.own import (
@@ -52,7 +53,7 @@ def write_report(own: OwnRun, model: Model) -> Path:
         trusted=diagnosis.trusted,
         reasons=diagnosis.reasons,
         expected=_number(diagnosis.expected_r2),
-        advice=advice(diagnosis, opened.differences),
+        advice=advice(diagnosis, opened.recording.differences),
         understood=opened.description,
         kinds=_kinds(model),
         edges=_edges(model, table),
@@ -83,6 +84,8 @@ def _number(value: float | None, form: str = ".4f") -> str:
 
 
 def _kinds(model: Model) -> str:
+    if len(model.types) == 1:
+        return "There is one neuron."
     if model.continuum:
         return f"The {len(model.types)} neurons fall into no types: no two are alike."
     count = model.types_found
@@ -92,13 +95,22 @@ def _kinds(model: Model) -> str:
 def _edges(model: Model, table: pyarrow.Table) -> str:
     if model.errors is None:
         return "The errors of the weights are not known."
+    if not model.diagnosis.connected >= CERTAIN:
+        return "No single connection was tested, because all together they explain nothing."
     found = found_at(table, RATE).num_rows
-    share = 100 * model.errors.false_positives
-    return (
+    text = (
         f"{found:,} of {table.num_rows:,} possible connections are found at a rate of false "
-        f"discoveries of {RATE:g}. The test behind it was tried on neurons whose activity was "
-        f"shifted in time, which cannot act on others: it takes {share:.1f} % of them for "
-        "connections at a level of 5 %."
+        f"discoveries of {RATE:g}"
+    )
+    if not model.diagnosis.trusted:
+        text += ", provided that the model is right, of which the verdict is not convinced"
+    share = 100 * model.errors.false_positives
+    if math.isnan(share):
+        return text + "."
+    return (
+        f"{text}. The test behind it was tried on neurons whose activity was shifted in time, "
+        f"which cannot act on others: it takes {share:.1f} % of them for connections at a "
+        "level of 5 %."
     )
 
 

@@ -13,6 +13,8 @@ from figures_lib.recordings.containers import read_hdf5, read_nwb, read_zarr
 from figures_lib.recordings.contents import ACTIVITY, SESSION, TIMES, Contents, contents_of
 from figures_lib.recordings.settings import FileSettings
 
+COUNTED = 1000  # frames by which a column is seen to count
+EVEN = 1e-3  # of a step that its steps may differ
 Reader = Callable[[Path, FileSettings, str], Contents]
 
 
@@ -87,6 +89,18 @@ def _of_columns(table: pyarrow.Table, where: str) -> Contents:
         columns[name] = column.to_numpy(zero_copy_only=False)
     if len(set(table.column_names)) < len(table.column_names):
         raise ConfigError(f"{where}: two columns have the same name; rename one of them")
+    heading = table.column_names
+    if columns and all(map(_is_number, heading)) and not all(map(str.isdigit, heading)):
+        raise ConfigError(
+            f"{where}: the heading is numbers, such as {heading[0]!r:.40}: write the names of "
+            "the neurons into the first line"
+        )
+    for name, values in columns.items():
+        if name not in (*TIMES, SESSION) and _counts(values):
+            raise ConfigError(
+                f"{where}: column {name!r} rises by the same amount in every frame: call it "
+                "`time`, or leave it out if it is the index of a table"
+            )
     special = {key: columns.pop(key) for key in (*TIMES, SESSION) if key in columns}
     names = tuple(columns)
     rows = [np.asarray(column, dtype=np.float64) for column in columns.values()]
@@ -98,3 +112,17 @@ def _of_columns(table: pyarrow.Table, where: str) -> Contents:
         session=special.get(SESSION),
         names=names,
     )
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _counts(values: np.ndarray) -> bool:
+    """Whether a column rises evenly, as an index or a time does and no activity."""
+    steps = np.diff(np.asarray(values, dtype=np.float64)[:COUNTED])
+    return len(steps) > 2 and bool(steps[0] > 0) and bool(np.ptp(steps) < EVEN * steps[0])

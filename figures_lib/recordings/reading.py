@@ -18,6 +18,8 @@ DISAGREE = 0.01  # by which a stated rate and time stamps may differ
 LEAST = 0.5  # of the frames must remain
 FEWEST = 20  # frames of a recording, at least
 NAMED = 5  # neurons that a line names, at most
+SPREAD = (1e-3, 1e6)  # standard deviations of the activity, in its unit, that are accepted
+OFFSET = 100.0  # times the largest standard deviation: a larger mean is a baseline
 
 
 @dataclass(frozen=True)
@@ -28,14 +30,12 @@ class Opened:
         recording: the frames that inference may read.
         names: of the neurons.
         frames: which frames of the file these are.
-        differences: whether the derivative had to be taken from these.
         description: what was understood, line by line.
     """
 
     recording: Recording
     names: tuple[str, ...]
     frames: Int[Array, " frame"]
-    differences: bool
     description: tuple[str, ...]
 
 
@@ -84,6 +84,7 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
     spread = activity[frames].std(0)
     if not (spread > 0).any():
         raise ConfigError(f"{where}: no activity ever changes; nothing can be inferred from it")
+    _check_scale(activity[frames], contents.name, where)
     modulated = _modulated(contents, settings, names, where)
     positions, gain = _of_neurons(contents, modulated, where)
     gaps = int((np.diff(frames) > 1).sum())
@@ -99,10 +100,13 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
         modulated=torch.from_numpy(modulated),
         gain=torch.from_numpy(gain),
         time_step=1 / rate,
+        differences=contents.derivative is None,
+        names=names,
     )
     sessions = 1 if contents.session is None else len(np.unique(contents.session))
     description = (
         f"{path.name}: {contents.name}, {total:,} frames of {count} neurons",
+        f"names: {', '.join(names[:NAMED])}{f', …, {names[-1]}' if count > NAMED else ''}",
         f"sampling rate: {rate:g} frames per time unit; {total / rate:,.6g} time units",
         f"sessions: {sessions}; gaps: {gaps}; frames used: {len(frames):,} of {total:,}",
         f"missing samples: {int(missing.sum()):,}{_listed(missing.any(0), names)}",
@@ -112,7 +116,7 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
         f"gain: {'of the file' if contents.gain is not None else 'unknown, a part of W'}",
         f"modulated neurons: {int(modulated.sum())}",
     )
-    return Opened(recording, names, frames, contents.derivative is None, description)
+    return Opened(recording, names, frames, description)
 
 
 def _table(array: Array, turned: bool, where: str) -> Float[Array, "time neuron"]:
@@ -193,6 +197,23 @@ def _rate_and_breaks(
     return rate or 1 / step, breaks
 
 
+def _check_scale(activity: Float[Array, "time neuron"], name: str, where: str) -> None:
+    """Refuse units in which single precision would lose the changes of the activity."""
+    spread = float(activity.std(0, dtype=np.float64).max())
+    level = float(np.abs(activity.mean(0, dtype=np.float64)).max())
+    least, most = SPREAD
+    if not least < spread < most:
+        raise ConfigError(
+            f"{where}: {name}: its largest standard deviation is {spread:.3g}; choose a unit "
+            f"in which it is between {least:g} and {most:g}"
+        )
+    if level > OFFSET * spread:
+        raise ConfigError(
+            f"{where}: {name}: its mean of up to {level:.3g} is far larger than its changes, "
+            f"of {spread:.3g}; subtract the baseline"
+        )
+
+
 def _modulated(
     contents: Contents, settings: FileSettings, names: tuple[str, ...], where: str
 ) -> Bool[Array, " neuron"]:
@@ -201,6 +222,7 @@ def _modulated(
     if isinstance(chosen, str):
         return np.full(len(names), chosen == "all")
     if chosen is not None:
+        chosen = [str(name) for name in chosen]
         absent = [name for name in chosen if name not in names]
         if absent:
             raise ConfigError(
@@ -259,6 +281,17 @@ def _names(contents: Contents, count: int, where: str) -> tuple[str, ...]:
             f"{where}: names: {len({*contents.names})} different ones for {count} neurons; "
             "give each its own"
         )
+    for name in contents.names:
+        if not name.strip():
+            raise ConfigError(
+                f"{where}: names: one is empty; name it, or leave the column out if it is the "
+                "index of a table"
+            )
+        if not name.isprintable():
+            raise ConfigError(
+                f"{where}: names: {name!r:.40} holds characters that cannot be printed; "
+                "rename it"
+            )
     return contents.names
 
 

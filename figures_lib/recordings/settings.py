@@ -27,7 +27,7 @@ class FileSettings(Section):
     array: str | None = None
     layout: Literal["time_by_neuron", "neuron_by_time"] = "time_by_neuron"
     sampling_rate: Positive | None = None
-    modulated: Literal["all", "none"] | list[str] | None = None
+    modulated: Literal["all", "none"] | list[str | int] | None = None
 
 
 class Analysis(Section):

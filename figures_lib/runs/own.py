@@ -21,6 +21,7 @@ import torch
 from figures_lib.config import load_experiment
 from figures_lib.errors import InferenceError
 from figures_lib.infer.algorithm import infer
+from figures_lib.infer.diagnosis import CERTAIN
 from figures_lib.learner import Learner
 from figures_lib.model.inferred import Model, SweepReport
 from figures_lib.paths import ROOT, find_input, user_path
@@ -75,7 +76,7 @@ class OwnRun:
         """
         chosen, opened = self.analysis.inference.model_fields_set, self.opened
         defaults: dict[str, Any] = {"errors": True}
-        if opened.differences:
+        if opened.recording.differences:
             total, neurons = opened.recording.activity.shape
             defaults["frames_per_neuron"] = max(1.0, min(total, MOST / neurons) / neurons)
         own = {key: value for key, value in defaults.items() if key not in chosen}
@@ -142,7 +143,7 @@ class OwnRun:
         model, opened = self.infer(progress), self.opened
         table = connections(model, opened.names)
         LearnedNetwork.of(model, opened.recording, opened.names).save(self.out)
-        write_connections(self.out, table, opened.names)
+        write_connections(self.out, table, opened.names, model.diagnosis.trusted)
         record = read_record(self.folder)
         predicted = self.predictions(model)
         metrics = {
@@ -176,7 +177,8 @@ def connections(model: Model, names: tuple[str, ...]) -> pyarrow.Table:
 
     The weight is W*_ij, ψ* having the largest magnitude 1; it holds the gain, unless that is
     known. The error is its standard error, q the least rate of false discoveries at which it
-    counts as a connection; both are missing where they are not known.
+    counts as a connection; both are missing where they are not known, and q where the
+    connections explain nothing.
     """
     weights = model.gnn.connectivity.detach()
     to, sender = (~torch.eye(len(weights), dtype=torch.bool)).nonzero(as_tuple=True)
@@ -190,8 +192,12 @@ def connections(model: Model, names: tuple[str, ...]) -> pyarrow.Table:
         columns["error"] = columns["q"] = pyarrow.nulls(len(to), pyarrow.float32())
     else:
         errors = model.errors.standard
-        columns["error"] = errors[to, sender].numpy()
-        columns["q"] = q_values(weights, errors)[to, sender].float().numpy()
+        unknown = (errors[to, sender] == 0).numpy()
+        found = q_values(weights, errors)[to, sender].float().numpy()
+        columns["error"] = pyarrow.array(errors[to, sender].numpy(), mask=unknown)
+        # where nothing is explained, the functions were fitted to noise, and so is the test
+        untested = unknown | (not model.diagnosis.connected >= CERTAIN)
+        columns["q"] = pyarrow.array(found, mask=untested)
     return pyarrow.table(columns)
 
 
@@ -200,9 +206,14 @@ def found_at(table: pyarrow.Table, rate: float) -> pyarrow.Table:
     return table.filter(pyarrow.compute.less_equal(table["q"], rate))
 
 
-def write_connections(folder: Path, table: pyarrow.Table, names: tuple[str, ...]) -> None:
-    """Write all connections as CSV and Parquet, and those that are found as GraphML."""
-    graph = networkx.DiGraph()
+def write_connections(
+    folder: Path, table: pyarrow.Table, names: tuple[str, ...], trusted: bool
+) -> None:
+    """Write all connections as CSV and Parquet, and those that are found as GraphML.
+
+    The graph says whether the result is trusted.
+    """
+    graph = networkx.DiGraph(trusted=trusted)
     graph.add_nodes_from(names)
     columns = found_at(table, RATE).to_pydict()
     for sender, to, *values in zip(*columns.values(), strict=True):

@@ -6,6 +6,7 @@ autoregression all activities; both are linear. A model of the network is worth 
 it is ahead of these.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -153,9 +154,9 @@ def together(recording: Recording) -> Linear:
 
 
 def r2(true: Float[Tensor, "time neuron"], predicted: Float[Tensor, "time neuron"]) -> float:
-    """1 − Σ(x − x*)²/Σ(x − mean)², with the mean of every neuron; 0 where nothing varies."""
+    """1 − Σ(x − x*)²/Σ(x − mean)², with the mean of every neuron; NaN where nothing varies."""
     power = ((true - true.mean(0)) ** 2).sum()
-    return float(1 - ((true - predicted) ** 2).sum() / power) if power > 0 else 0.0
+    return float(1 - ((true - predicted) ** 2).sum() / power) if power > 0 else math.nan
 
 
 def _fitted(recording: Recording) -> tuple[Tensor, Tensor]:
