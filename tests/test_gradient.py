@@ -298,6 +298,13 @@ def test_penalties_of_scale_sign_and_weights(planted, monkeypatch):
     assert found == pytest.approx(expected)
 
 
+def test_a_constant_neuron_is_penalised_like_any_other(planted):
+    """Its ψ has no slope to be rewarded: the penalty is a number all the same."""
+    network, frames, settings = of_network(planted)
+    still = replace(frames, visited=torch.full_like(frames.visited, 2.0))
+    assert penalty(network, settings, still, torch.arange(5)).isfinite()
+
+
 def test_rows_are_matched_without_changing_the_prediction(planted):
     """Rows with modulation get the scale of the others; the field takes up the inverse."""
     recording, numbers = planted[1], torch.tensor([5, 2000])

@@ -380,7 +380,8 @@ def penalty(
     if settings.transfer_scale:
         values, centred = transfer(x), x - x.mean(1, keepdim=True)
         largest, rise = values.abs().amax(1), (values * centred).mean(1)
-        falls = (LEAST_RISE - rise / centred.square().mean(1).sqrt()).relu()
+        spread = centred.square().mean(1).sqrt().clamp_min(1e-12)  # 0 of a constant neuron
+        falls = (LEAST_RISE - rise / spread).relu()
         total = total + settings.transfer_scale * ((largest - 1) ** 2 + falls**2).mean()
     if settings.transfer_falls:
         falls = (transfer(x) - transfer(after)).relu()
