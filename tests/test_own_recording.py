@@ -195,6 +195,7 @@ WRONG = {
         lambda a: {"activity": np.where(np.arange(TOTAL)[:, None] % 2, a, np.nan)},
         "of 60 frames",
     ),
+    "sessions of a frame": (lambda a: {"session": np.arange(TOTAL)}, "give longer sessions"),
     "few frames": (lambda a: {"activity": a[:10]}, "at least 20"),
     "another derivative": (lambda a: {"derivative": a[:-1]}, "one value for each"),
     "uneven times": (
@@ -500,3 +501,14 @@ def test_senders_that_cannot_be_told_apart_have_no_errors(tmp_path):
     unknown = {row["from"] for row in rows if row["error"] is None}
     assert unknown == {"r", "t"}
     assert all(row["q"] is None for row in rows if row["error"] is None)
+
+
+def test_neurons_that_are_nearly_the_same_are_named(tmp_path):
+    """Their weights scatter widely, which a longer recording would hardly help."""
+    activity = linear_network(np.eye(5, k=1), 4000, 0.1)
+    noise = np.random.default_rng(1).normal(size=len(activity))
+    activity[:, 4] = activity[:, 2] + 1e-3 * noise
+    path = npz(tmp_path, activity=activity.astype(np.float32), sampling_rate=10)
+    own = fl.open_recording(path, tmp_path / "out", overrides={"graph_network.steps": 30})
+    reasons = "; ".join(own.results().diagnosis.reasons)
+    assert "the activities of neurons 2, 4 are nearly the same" in reasons

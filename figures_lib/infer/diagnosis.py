@@ -17,6 +17,7 @@ CHECK_EVERY = 100  # steps between checks of a loss: each makes a GPU wait
 LARGEST_LOSS = 1e6  # relative to the variance; a larger loss counts as diverged
 SAMPLED = 8192  # frames, or four per neuron, from which the rank of the activity is computed
 DEPENDENT = 1e-6  # eigenvalues of the correlation matrix up to this one count as zero
+TWINS = 0.9999  # correlation from which two activities are nearly the same
 NETWORKS = 0.05  # share of that variance which networks may miss more than their tables
 STRUCTURE = 3e-3  # share of the variance of x' that a right model may miss
 SENSOR = 0.05  # anticorrelation of successive residuals from which a sensor adds noise
@@ -142,6 +143,8 @@ def _doubts(recording: Recording, evidence: Evidence) -> list[str]:
             steady[list(evidence.saturated)] = True
             names = _listed(steady, recording)
             causes.append(f"the messages of {names} hardly vary, because psi* is flat there")
+        if (twins := resolution(recording).twins).any():
+            causes.append(f"the activities of {_listed(twins, recording)} are nearly the same")
         why = "; ".join(causes) or "the recording is too short for its noise"
         reasons.append(
             f"the weights inferred from the two halves of the recording disagree {expected}: "
@@ -159,11 +162,13 @@ class Resolution:
         silent: senders whose activity never changes.
         unresolved: senders that cannot be distinguished from others; the silent ones are among
             them.
+        twins: senders whose activity is nearly that of another, or its opposite.
     """
 
     rank: int
     silent: Bool[Tensor, " neuron"]
     unresolved: Bool[Tensor, " neuron"]
+    twins: Bool[Tensor, " neuron"]
 
 
 def resolution(recording: Recording) -> Resolution:
@@ -179,8 +184,10 @@ def resolution(recording: Recording) -> Resolution:
     silent = spread <= FLAT * sample.abs().amax(0)
     sample = (sample - sample.mean(0)) / torch.where(silent, 1.0, spread)
     sample[:, silent] = 0
-    unresolved, rank = _null(sample.T @ sample / len(sample))
-    return Resolution(rank, silent, unresolved)
+    correlation = sample.T @ sample / len(sample)
+    unresolved, rank = _null(correlation)
+    twins = (correlation.abs().fill_diagonal_(0) > TWINS).any(1)
+    return Resolution(rank, silent, unresolved, twins)
 
 
 def identifiability(recording: Recording) -> dict[str, Any]:

@@ -76,10 +76,12 @@ def open_file(path: Path, settings: FileSettings) -> Opened:
         known = valid & ~np.isnan(derivative).any(1)
     frames = known.nonzero()[0]
     if len(frames) < max(FEWEST, LEAST * total):
+        remedy = "give longer sessions, or a derivative"
+        if missing.any():
+            remedy = "leave out neurons whose samples are missing"
         raise ConfigError(
             f"{where}: only {len(frames)} of {total} frames have all samples and a derivative; "
-            f"at least {FEWEST} and half of them are needed: leave out neurons whose samples "
-            "are missing"
+            f"at least {FEWEST} and half of them are needed: {remedy}"
         )
     spread = activity[frames].std(0)
     if not (spread > 0).any():
