@@ -150,14 +150,17 @@ def test_the_example_of_a_recording_is_trusted_with_its_derivative_only(
 ) -> None:
     """As the page says; and each of the ten connections that it names is strong."""
     book = nbformat.read(executed_run / "notebooks" / "17_own_recording.ipynb", 4)
-    printed = [one.text for cell in book.cells for one in cell.get("outputs", [])]
-    described, strongest, verdict, alone = printed
+    outputs = [one for cell in book.cells for one in cell.get("outputs", [])]
+    printed = [one.text for one in outputs if one.output_type == "stream"]
+    described, strongest, verdict, alone, by_chance, silent = printed
+    assert by_chance.count("% of the shifted neurons") == 2 and "neurons move" in silent
     assert "64 neurons" in described and "derivative" in described
     assert len(strongest.splitlines()) == 10 and strongest.count("→") == 10
     assert verdict.startswith("trusted: True")
     assert alone.startswith("trusted: False, because ") and len(alone) > 40
     files = {path.name for path in (executed_run / "own" / "with_derivative").iterdir()}
-    assert {"connectivity.csv", "metrics.json", "provenance.json"} <= files
+    written = {"connectivity.csv", "connectivity.parquet", "connections.graphml"}
+    assert {*written, "metrics.json", "provenance.json", "model"} <= files
 
 
 def test_a_notebook_finds_nothing_of_an_earlier_one(

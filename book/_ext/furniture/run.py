@@ -106,7 +106,7 @@ def commit(run_folder: Path) -> str | None:
 
 def copy_downloads(run_folder: Path, site: Path) -> None:
     """Copy what readers may take from a run into a site."""
-    dark = [path.relative_to(run_folder) for path in run_folder.glob("figures/dark/*.png")]
+    dark = [path.relative_to(run_folder) for path in run_folder.glob("figures/dark/[!.]*.png")]
     for path in [*downloads(run_folder), *dark]:
         (site / FOLDER / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(run_folder / path, site / FOLDER / path)
@@ -135,7 +135,8 @@ def _shown(key: str, value: Any) -> str:
 
 def downloads(run_folder: Path) -> list[Path]:
     """What readers may take from a run, relative to its folder."""
-    kinds = ("*.json", "notebooks/*.ipynb", "figures/*.svg", "figures/*.png")
+    # no hidden files: another process may be writing these
+    kinds = ("[!.]*.json", "notebooks/[!.]*.ipynb", "figures/[!.]*.svg", "figures/[!.]*.png")
     return [
         path.relative_to(run_folder) for kind in kinds for path in sorted(run_folder.glob(kind))
     ]
@@ -167,7 +168,7 @@ def figure_files(run_folder: Path) -> dict[str, FigureFiles]:
             if (path.parent / "dark" / f"{path.stem}.png").exists()
             else None,
         )
-        for path in run_folder.glob("figures/*.svg")
+        for path in run_folder.glob("figures/[!.]*.svg")
     }
 
 
