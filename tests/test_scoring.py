@@ -185,8 +185,9 @@ def test_learned_functions_are_tried_in_another_network(small, scores):
     _, recording, truth, model = small
     same = replace(truth, field=torch.ones(1, 0))
     moved = score(recording, truth, model, same)
-    assert moved.metrics["other_network.r2_400"] > 0.3  # it is chaotic
     median = moved.other_drift.median(0).values
+    assert float(median[100]) > 0.9  # later it is chaotic
+    assert moved.metrics["other_network.r2_400"] == pytest.approx(float(median[400]))
     assert moved.metrics["other_network.r2_800"] == pytest.approx(float(median[800]))
     assert "other_network.r2_400" not in scores.metrics and scores.other_drift.numel() == 0
     ours = scores.type_of_cluster.argsort()
