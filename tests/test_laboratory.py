@@ -135,9 +135,9 @@ def test_it_agrees_with_the_library_on_the_same_recording(laboratory, monkeypatc
     )
     scales = row_scales(weights.float(), modulated)
     assert torch.allclose(scales, torch.ones_like(scales), atol=1e-4)  # it is in this gauge
-    explained, structure = by_tables(recording, last)
-    assert found["diagnosis"]["heldoutR2"] == pytest.approx(explained, abs=1e-5)
-    assert found["diagnosis"]["structure"] == pytest.approx(structure, abs=1e-5)
+    judged = by_tables(recording, last)
+    assert found["diagnosis"]["heldoutR2"] == pytest.approx(judged.explained, abs=1e-5)
+    assert found["diagnosis"]["structure"] == pytest.approx(judged.structure, abs=1e-5)
     assert now["scores"]["connectivityScaled"] > 0.9999
 
 

@@ -175,4 +175,4 @@ def test_field_network_paints_itself_at_four_times_the_resolution(
         whole = np.arange(picture.shape[0]) * side // picture.shape[0]
         same = (picture[..., :3] == at_cells(picture, side)[whole][:, whole]).all(-1)
         assert same.mean() > 0.93  # all but the ring and the seams of the cells
-        assert len(np.unique(at_cells(picture, side).reshape(-1, 3), axis=0)) > side**2 / 3
+        assert len(np.unique(at_cells(picture, side).reshape(-1, 3), axis=0)) > side**2 / 4
