@@ -20,7 +20,7 @@ from torch import Tensor
 from figures_lib.infer.heldout import judging_runs, sampled_frames
 from figures_lib.recording import Recording
 from figures_lib.runs.run import Run
-from figures_lib.score.prediction import together
+from figures_lib.score.prediction import r2, together
 from figures_lib.score.regression import fit_line
 from figures_lib.score.scoring import gauge_free_r2
 
@@ -230,7 +230,8 @@ def compare(run: Run, report: Callable[[str], None] = print) -> list[Row]:
             row |= _scores(truth.connectivity, found.connectivity.float())
             if found.predict is not None:
                 judging = Frames.judging(recording)
-                row["heldout_r2"] = explained(found.predict(judging.x), judging.slope)
+                predicted = torch.from_numpy(found.predict(judging.x))
+                row["heldout_r2"] = r2(torch.from_numpy(judging.slope), predicted)
         rows.append(row)
         report(_line(row))
     metrics, ours = run.metrics(), run.score()
@@ -265,10 +266,3 @@ def slopes(x: Float[Array, " time"], terms: Float[Array, "time term"]) -> Float[
     """By how much functions of an activity rise with it, over the activity that is visited."""
     centred = x - x.mean()
     return centred @ terms / max(float(centred @ centred), 1e-12)
-
-
-def explained(
-    predicted: Float[Array, "time neuron"], true: Float[Array, "time neuron"]
-) -> float:
-    """Share of the variance of the truth that a prediction explains."""
-    return float(1 - ((true - predicted) ** 2).sum() / ((true - true.mean(0)) ** 2).sum())

@@ -22,7 +22,7 @@ from figures_lib.runs.own import (
     OwnRun,
     connections,
     found_at,
-    strongest_connections,
+    strongest,
 )
 from figures_lib.runs.provenance import machine
 from figures_lib.score.advice import advice
@@ -58,9 +58,7 @@ def write_report(own: OwnRun, model: Model) -> Path:
         kinds=_kinds(model),
         edges=_edges(model, table),
         figure=_inline(own_result(opened.recording, model, predicted)),
-        strongest=[
-            _written(one) for one in strongest_connections(model, opened.names, STRONGEST)
-        ],
+        strongest=[_written(one) for one in strongest(table, STRONGEST)],
         predictions=[] if predicted is None else list(_rows(predicted)),
         horizon=0 if predicted is None else predicted.horizon,
         origin=f"Inferred on {about['date']}, commit {about['commit'] or 'unknown'}.",

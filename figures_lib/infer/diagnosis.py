@@ -112,12 +112,10 @@ def lost_between_frames(recording: Recording) -> float:
 
     Taken from a vector autoregression, so that what others send does not count.
     """
-    total, neurons = recording.activity.shape
-    stride = max(1, total // max(SAMPLED, 4 * neurons))
-    x, slope = recording.activity[::stride].double(), recording.derivative[::stride].double()
+    x, slope = _sampled(recording.activity), _sampled(recording.derivative)
     x, slope = x - x.mean(0), slope - slope.mean(0)
     gram = x.T @ x
-    ridge = DEPENDENT * gram.diagonal().mean() * torch.eye(neurons, dtype=gram.dtype)
+    ridge = DEPENDENT * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype)
     own = torch.linalg.solve(gram + ridge, x.T @ slope).diagonal()
     return float((-own * recording.time_step).median())
 
@@ -177,9 +175,7 @@ def resolution(recording: Recording) -> Resolution:
     A sender is resolved if its activity is no combination of those of others: it has no share
     in the null space of the correlation matrix of all activities.
     """
-    total, neurons = recording.activity.shape
-    stride = max(1, total // max(SAMPLED, 4 * neurons))
-    sample = recording.activity[::stride].double()
+    sample = _sampled(recording.activity)
     spread = sample.std(0, correction=0)
     silent = spread <= FLAT * sample.abs().amax(0)
     sample = (sample - sample.mean(0)) / torch.where(silent, 1.0, spread)
@@ -222,6 +218,12 @@ def identifiability(recording: Recording) -> dict[str, Any]:
         "identifiability.unresolved_neurons": int(unresolved.sum()),
         "identifiability.reasons": reasons,
     }
+
+
+def _sampled(values: Float[Tensor, "time neuron"]) -> Float[Tensor, "frame neuron"]:
+    """Frames enough for moments of all neurons, in double precision."""
+    total, neurons = values.shape
+    return values[:: max(1, total // max(SAMPLED, 4 * neurons))].double()
 
 
 def _null(

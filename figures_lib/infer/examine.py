@@ -215,6 +215,5 @@ def _halves(data: Data) -> list[Data]:
         first = block.frame * PIECES // data.total % 2 == 0
         for chosen, part in ((first, even), (~first, odd)):
             if chosen.any():
-                position, derivative = block.position[:, chosen], block.derivative[:, chosen]
-                part.append(Block(position, derivative, block.frame[chosen]))
+                part.append(block.only(chosen))
     return [replace(data, blocks=tuple(part)) for part in (even, odd)]

@@ -158,9 +158,7 @@ def _pieces(data: Data) -> list[Data]:
     for block in data.blocks:
         piece = block.frame * PIECES // data.total
         for one in piece.unique().tolist():
-            here = piece == one
-            position, derivative = block.position[:, here], block.derivative[:, here]
-            parts[one].append(Block(position, derivative, block.frame[here]))
+            parts[one].append(block.only(piece == one))
     return [replace(data, blocks=tuple(part)) for part in parts]
 
 

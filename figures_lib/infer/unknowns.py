@@ -40,6 +40,11 @@ class Block:
     derivative: Float[Tensor, "neuron time"]
     frame: Int[Tensor, " time"]
 
+    def only(self, chosen: Bool[Tensor, " time"]) -> "Block":
+        """Some of its frames."""
+        position, derivative = self.position[:, chosen], self.derivative[:, chosen]
+        return Block(position, derivative, self.frame[chosen])
+
 
 @dataclass(frozen=True)
 class Data:

@@ -252,7 +252,11 @@ def strongest_connections(
     model: Model, names: tuple[str, ...], count: int = 10
 ) -> list[Connection]:
     """The connections of largest magnitude."""
-    table = connections(model, names)
+    return strongest(connections(model, names), count)
+
+
+def strongest(table: pyarrow.Table, count: int) -> list[Connection]:
+    """Those of largest magnitude in a table of :func:`connections`."""
     size = pyarrow.compute.abs(table["weight"])
     order = pyarrow.compute.sort_indices(size, sort_keys=[("", "descending")])
     return [Connection(*row.values()) for row in table.take(order[:count]).to_pylist()]
